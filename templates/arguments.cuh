@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one argument of every forward kernel. runtime/cuda/launch_arguments.h writes the same layout from the host; a test
+// compiles static_asserts of every offset through NVRTC, so the two cannot drift apart.
+#pragma once
+
+#include "prelude.cuh"
+
+namespace attnc {
+
+// A tensor of shape [batch, heads, rows, columns] in elements of the kernel's dtype; the innermost stride is 1.
+// A broadcast dimension has stride 0.
+struct TensorArgument {
+  const void* data;
+  int64 batch_stride_elems;
+  int64 head_stride_elems;
+  int64 row_stride_elems;
+};
+
+// FlexAttention's tables for the kv side. Block row i of (b, h) lists counts[...] block indices in `indices`.
+//   counts  [batch or 1, heads or 1, q_blocks]             int32
+//   indices [batch or 1, heads or 1, q_blocks, indices_row_stride] int32
+// Both pairs null when there is no table.
+struct BlockTableArgument {
+  const int32* kv_num_blocks;
+  const int32* kv_indices;
+  const int32* full_kv_num_blocks;
+  const int32* full_kv_indices;
+  int64 counts_batch_stride;   // 0 when broadcast over batch
+  int64 counts_head_stride;    // 0 when broadcast over heads
+  int64 indices_batch_stride;
+  int64 indices_head_stride;
+  int64 indices_row_stride;      // elements between the lists of neighbouring q blocks, partial list
+  int64 full_indices_batch_stride;
+  int64 full_indices_head_stride;
+  int64 full_indices_row_stride;
+  int32 q_block;   // rows of q per block; a multiple of the kernel's tile_q, or a divisor of it
+  int32 kv_block;  // keys per block; a multiple of the kernel's tile_kv
+};
+
+struct ForwardArguments {
+  TensorArgument q;    // [batch, q_heads, q_len, head_dim_qk]
+  TensorArgument k;    // [batch, kv_heads, kv_len, head_dim_qk]
+  TensorArgument v;    // [batch, kv_heads, kv_len, head_dim_v]
+  TensorArgument out;  // [batch, q_heads, q_len, head_dim_v]; written
+  float* lse;          // [batch, q_heads, q_len] natural log; null: not wanted
+  int64 lse_batch_stride_elems;
+  int64 lse_head_stride_elems;
+  int32 batch;
+  int32 q_heads;
+  int32 kv_heads;      // divides q_heads
+  int32 q_len;
+  int32 kv_len;
+  float scale;         // softmax scale, natural units
+  BlockTableArgument blocks;
+  int32* tile_counter;  // zeroed before launch; for kernels that schedule tiles dynamically, else null
+  // Split-KV partials, fp32, used when kv_splits > 1: out_partial [kv_splits, batch, q_heads, q_len, head_dim_v] and
+  // lse_partial [kv_splits, batch, q_heads, q_len] (log2 units).
+  float* out_partial;
+  float* lse_partial;
+  int32 kv_splits;
+  int32 reserved;
+};
+
+}  // namespace attnc
