@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+# Writes a C++ file that defines attnc::cuda::embedded_templates() from FILES (relative to SOURCE_DIR).
+# Raw string literals are cut at 8 KiB, well under every compiler's limit.
+set(text "// Generated. Do not edit.\n#include \"compiler/cuda/embedded_templates.h\"\n\nnamespace attnc::cuda {\nnamespace {\n")
+set(rows "")
+set(index 0)
+string(REPLACE " " ";" FILES "${FILES}")
+foreach(file IN LISTS FILES)
+  file(READ "${SOURCE_DIR}/${file}" body)
+  string(LENGTH "${body}" length)
+  set(literal "")
+  set(offset 0)
+  while(offset LESS length)
+    string(SUBSTRING "${body}" ${offset} 8192 part)
+    string(APPEND literal "R\"~attnc~(${part})~attnc~\"\n")
+    math(EXPR offset "${offset} + 8192")
+  endwhile()
+  string(APPEND text "constexpr char file_${index}[] =\n${literal};\n")
+  string(APPEND rows "      {\"${file}\", {file_${index}, sizeof(file_${index}) - 1}},\n")
+  math(EXPR index "${index} + 1")
+endforeach()
+string(APPEND text "}  // namespace\n\nstd::span<const EmbeddedTemplate> embedded_templates() {\n  static constexpr EmbeddedTemplate table[] = {\n${rows}  };\n  return table;\n}\n\n}  // namespace attnc::cuda\n")
+file(WRITE "${OUTPUT}" "${text}")

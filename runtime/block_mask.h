@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which blocks of the score matrix hold work. FlexAttention's tables with FlexAttention's names.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "../dsl/mods.h"
+#include "bindings.h"
+#include "tensor.h"
+
+namespace attnc {
+
+/// Rows of q and keys per block. FlexAttention's default is 128 x 128.
+struct BlockSize {
+  int q = 128;
+  int kv = 128;
+  bool operator==(const BlockSize&) const = default;
+};
+
+struct BlockMaskOptions {
+  BlockSize block_size{};           ///< each 16 to 512, a multiple of 16
+  Device device = Device::cpu();    ///< where the tables are built and live
+  void* stream = nullptr;           ///< CUDA: the caller's stream
+  std::span<const ParamValue> params{};
+  std::span<const BufferValue> buffers{};
+  bool separate_full_blocks = true; ///< false: every non-empty block is listed as partial
+};
+
+/// How the blocks were decided.
+struct BlockMaskStats {
+  std::int64_t proved_full = 0;
+  std::int64_t proved_empty = 0;
+  std::int64_t evaluated = 0;  ///< decided by looking at every element
+  double build_ms = 0;
+};
+
+/// Tables over blocks: partial blocks (mask_mod still asked for each element) and full blocks (not asked). Blocks in
+/// neither list are skipped. Immutable, cheap to copy (shared storage), safe to use from many threads.
+///
+///   kv_num_blocks      [batch, heads, q_blocks]              int32
+///   kv_indices         [batch, heads, q_blocks, kv_blocks]   int32, ascending; entries past the count are unspecified
+///   full_kv_*          the same for full blocks
+///   q_num_blocks, q_indices, full_q_*: the transpose, for backward, [batch, heads, kv_blocks(, q_blocks)]
+///
+/// batch and heads may be 1, which broadcasts.
+class BlockMask {
+ public:
+  /// Empty: "no block mask".
+  BlockMask() = default;
+
+  /// Decides every block of a q_len x kv_len score matrix. B and H: how many batches and heads the mask tells apart
+  /// (1 broadcasts). Never holds q_len * kv_len elements. Throws Error(invalid_argument, invalid_expression).
+  static BlockMask create(const MaskMod& mask, int B, int H, int q_len, int kv_len, const BlockMaskOptions& options = {});
+
+  /// From FlexAttention-style tables on the host (copied). `full_*` may be empty. kv_indices has row stride kv_blocks.
+  static BlockMask from_kv_blocks(std::span<const std::int32_t> kv_num_blocks, std::span<const std::int32_t> kv_indices,
+                                  std::span<const std::int32_t> full_kv_num_blocks,
+                                  std::span<const std::int32_t> full_kv_indices, int B, int H, int q_len, int kv_len,
+                                  BlockSize block_size = {});
+
+  explicit operator bool() const { return state_ != nullptr; }
+  int batch() const;
+  int heads() const;
+  int q_len() const;
+  int kv_len() const;
+  int q_blocks() const;   ///< ceil(q_len / block_size.q)
+  int kv_blocks() const;
+  BlockSize block_size() const;
+  Device device() const;
+  const BlockMaskStats& stats() const;
+
+  std::span<const std::int32_t> kv_num_blocks() const;
+  std::span<const std::int32_t> kv_indices() const;
+  std::span<const std::int32_t> full_kv_num_blocks() const;
+  std::span<const std::int32_t> full_kv_indices() const;
+  std::span<const std::int32_t> q_num_blocks() const;
+  std::span<const std::int32_t> q_indices() const;
+  std::span<const std::int32_t> full_q_num_blocks() const;
+  std::span<const std::int32_t> full_q_indices() const;
+
+  /// Percent of blocks skipped, 0 to 100.
+  double sparsity() const;
+  /// [batch, heads, q_blocks, kv_blocks]: 0 empty, 1 partial, 2 full.
+  std::vector<std::uint8_t> to_dense() const;
+  /// One batch and head (each kept as extent 1).
+  BlockMask slice(std::optional<int> b, std::optional<int> h) const;
+  /// Rows of blocks [first, last).
+  BlockMask slice_q_blocks(int first, int last) const;
+  /// A text picture of one (b, h): '█' full, '░' partial, ' ' empty; at most `columns` wide.
+  std::string to_string(int b = 0, int h = 0, int columns = 64) const;
+
+  bool operator==(const BlockMask& other) const;
+
+ private:
+  struct State;
+  explicit BlockMask(std::shared_ptr<const State> state) : state_(std::move(state)) {}
+  std::shared_ptr<const State> state_;
+  friend struct BlockMaskAccess;  // the backends' way to the tables
+};
+
+/// Element by element and blockwise. The two must have the same shape and block size. A block full in both stays full
+/// under &, in either under |; partial blocks stay partial (they are still asked element by element).
+BlockMask operator&(const BlockMask& a, const BlockMask& b);
+BlockMask operator|(const BlockMask& a, const BlockMask& b);
+
+}  // namespace attnc
