@@ -44,8 +44,8 @@ MaskMod operator|(const MaskMod& a, const MaskMod& b) {
 
 MaskMod operator!(const MaskMod& a) { return MaskMod(a.is_everything() ? Expr(false) : !a.result()); }
 
-void rethrow_with_location(const Error& error, std::string_view what, const std::source_location& where) {
-  throw Error(error.code(), fmt::format("{}\n({} traced at {}:{})", error.what(), what, where.file_name(), where.line()));
+void rethrow_with_location(const Error& error, std::string_view what, const SourceLocation& where) {
+  throw Error(error.code(), fmt::format("{}\n({} traced at {}:{})", error.what(), what, where.file, where.line));
 }
 
 }  // namespace attnc

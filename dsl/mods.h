@@ -2,7 +2,6 @@
 // score_mod and mask_mod: what makes one attention different from another, as a value.
 #pragma once
 
-#include <source_location>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "expr.h"
+#include "source_location.h"
 
 namespace attnc {
 
@@ -64,13 +64,13 @@ MaskMod mask_mod(std::string_view text, const Captures& captures = {});
 Expr parse_expression(std::string_view text, const Captures& captures, bool allow_score, std::string_view what);
 
 /// Adds "(mod traced at file:line)" to an Error raised while tracing.
-[[noreturn]] void rethrow_with_location(const Error& error, std::string_view what, const std::source_location& where);
+[[noreturn]] void rethrow_with_location(const Error& error, std::string_view what, const SourceLocation& where);
 
 /// Traces `f(Score score, Index b, Index h, Index q_idx, Index kv_idx)`: f is called once, with symbols.
 /// Throws Error(invalid_expression) with the file and line of this call.
 template <class F>
   requires std::is_invocable_v<F, Score, Index, Index, Index, Index>
-ScoreMod score_mod(F&& f, std::source_location where = std::source_location::current()) {
+ScoreMod score_mod(F&& f, SourceLocation where = SourceLocation::current()) {
   try {
     return ScoreMod(Expr(std::forward<F>(f)(input(Input::score), input(Input::b), input(Input::h), input(Input::q_idx),
                                             input(Input::kv_idx))));
@@ -82,7 +82,7 @@ ScoreMod score_mod(F&& f, std::source_location where = std::source_location::cur
 /// Traces `f(Index b, Index h, Index q_idx, Index kv_idx)`.
 template <class F>
   requires std::is_invocable_v<F, Index, Index, Index, Index>
-MaskMod mask_mod(F&& f, std::source_location where = std::source_location::current()) {
+MaskMod mask_mod(F&& f, SourceLocation where = SourceLocation::current()) {
   try {
     return MaskMod(Expr(std::forward<F>(f)(input(Input::b), input(Input::h), input(Input::q_idx), input(Input::kv_idx))));
   } catch (const Error& error) {
