@@ -28,7 +28,8 @@ struct VariantSpec {
 };
 
 /// One validated call. Every tensor has rank 4 and agrees with the others; lse has rank 3 or no data; q_len, kv_len,
-/// batch and q_heads are all at least 1 (calls with nothing to do never reach a backend; kv_len 0 neither).
+/// batch and q_heads are all at least 1 (calls with nothing to do never reach a backend; kv_len 0 only
+/// forward_without_keys).
 struct ForwardCall {
   TensorView q, k, v, out, lse;
   int batch = 0, q_heads = 0, kv_heads = 0, q_len = 0, kv_len = 0;
@@ -44,6 +45,8 @@ class Backend {
   virtual ~Backend() = default;
   virtual void prepare() = 0;
   virtual void forward(const ForwardCall& call) = 0;
+  /// kv_len is 0: out = 0, lse = -inf. The default writes host memory.
+  virtual void forward_without_keys(const ForwardCall& call);
   /// Stages this backend knows beyond the common ones; Error(invalid_argument) for others.
   virtual std::string explain(std::string_view stage, std::string_view target) = 0;
 };
