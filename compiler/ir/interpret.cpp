@@ -44,7 +44,8 @@ Bindings Bindings::defaults(const Program& program) {
   return bindings;
 }
 
-Interpreter::Interpreter(const Program& program, const Bindings& bindings) : program_(program), bindings_(bindings) {}
+Interpreter::Interpreter(const Program& program, const Bindings& bindings, Precision precision)
+    : program_(program), bindings_(bindings), precision_(precision) {}
 
 void Interpreter::run(const LaneContext& context, int count, const std::int32_t* q_idx, const std::int32_t* kv_idx,
                       const double* score, double* score_out, std::uint8_t* mask_out) {
@@ -140,6 +141,8 @@ void Interpreter::run(const LaneContext& context, int count, const std::int32_t*
             n[i] = semantics::integer_op(inst.op, inst.type, integer(x)[i], y == no_value ? 0 : integer(y)[i]);
         break;
     }
+    if (is_real && precision_ == Precision::single)
+      for (std::size_t i = 0; i < lanes; ++i) r[i] = static_cast<double>(static_cast<float>(r[i]));
   }
   if (score_out && program_.score != no_value) std::memcpy(score_out, real(program_.score), lanes * sizeof(double));
   if (mask_out && program_.mask != no_value)

@@ -44,13 +44,17 @@ struct LaneContext {
 /// Reentrant: scratch belongs to the object, so use one object per thread.
 class Interpreter {
  public:
-  Interpreter(const Program& program, const Bindings& bindings);
+  /// In `single` precision every f32 result is rounded to float: the plain evaluation that semantics.md's tolerance
+  /// compares with. Otherwise floats stay fp64 throughout.
+  enum class Precision { fp64, single };
+  Interpreter(const Program& program, const Bindings& bindings, Precision precision = Precision::fp64);
   void run(const LaneContext& context, int count, const std::int32_t* q_idx, const std::int32_t* kv_idx,
            const double* score, double* score_out, std::uint8_t* mask_out);
 
  private:
   const Program& program_;
   const Bindings& bindings_;
+  Precision precision_;
   std::vector<double> real_;           // [value][lane], f32 values
   std::vector<std::int64_t> integer_;  // [value][lane], others
 };

@@ -165,6 +165,7 @@ std::vector<ReferenceRow> reference_rows(const ir::Program& program, const Refer
   const auto dims = static_cast<std::size_t>(inputs.k.shape[3]);
   const DType dtype = inputs.q.dtype;
   ir::Interpreter interpreter(program, inputs.bindings);
+  ir::Interpreter plain_interpreter(program, inputs.bindings, ir::Interpreter::Precision::single);
   std::vector<std::vector<double>> k_rows(keys), v_rows(keys);
   std::int64_t loaded_b = -1, loaded_h = -1;
   std::vector<ReferenceRow> results;
@@ -200,7 +201,7 @@ std::vector<ReferenceRow> reference_rows(const ir::Program& program, const Refer
       interpreter.run(context, static_cast<int>(keys), q_idx.data(), kv_idx.data(), exact.data(), modified.data(), kept.data());
       exact = modified;
       modified = plain;
-      interpreter.run(context, static_cast<int>(keys), q_idx.data(), kv_idx.data(), plain.data(), modified.data(), nullptr);
+      plain_interpreter.run(context, static_cast<int>(keys), q_idx.data(), kv_idx.data(), plain.data(), modified.data(), nullptr);
       for (std::size_t k = 0; k < keys; ++k) plain[k] = round_to(modified[k], dtype);
     }
     ReferenceRow row{id, std::vector<double>(static_cast<std::size_t>(inputs.v.shape[3])), 0,
