@@ -34,6 +34,9 @@ function(attnc_layer target)
   target_compile_features(${target} PUBLIC cxx_std_20)
   set_target_properties(${target} PROPERTIES
     CXX_EXTENSIONS OFF POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON)
+  if(BUILD_SHARED_LIBS)
+    target_compile_definitions(${target} PRIVATE ATTNC_SHARED)  # dsl/export.h
+  endif()
   attnc_see(${target} ${ARG_SEES})
   attnc_warnings(${target})
   attnc_sanitize(${target})
