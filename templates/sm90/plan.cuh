@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a plan fixes at compile time, and the shared memory that follows from it. A plan never depends on lengths, batch,
+// head counts, strides or the values of scalars.
+//
+// A plan is a struct of static constexpr members:
+//   bool is_bf16               bf16, else fp16
+//   int  head_dim_qk           multiple of 8, 8 to 256
+//   int  head_dim_v            multiple of 8, 8 to 256
+//   int  consumer_warpgroups   1 to 3; each owns 64 rows of the q tile
+//   int  tile_kv               multiple of 16, 16 to 256
+//   int  stages                slots of the K ring and of the V ring, at least 2
+//   bool ping_pong             warpgroups take turns issuing their matrix products
+//   int  consumer_registers, producer_registers   per thread; multiples of 8
+//   TileSource source          where the list of kv tiles comes from
+//   WorkOrder  order           in which q tiles are taken
+#pragma once
+
+#include "contract.cuh"
+#include "sm90/tma.cuh"
+
+namespace attnc::sm90 {
+
+enum class TileSource : int {
+  dense,       // every kv tile; with a mask, each one is undecided
+  classifier,  // Mods::classify decides inside the kernel
+  table,       // ForwardArguments::blocks
+};
+
+enum class WorkOrder : int {
+  first_q_first,  // equal work: neighbours share K and V
+  last_q_first,   // work grows with q (causal): longest first, within groups of heads whose K and V fit L2
+};
+
+inline constexpr int rows_per_warpgroup = 64;
+
+template <class Plan>
+constexpr int cta_threads() { return (Plan::consumer_warpgroups + 1) * 128; }
+
+template <class Plan>
+constexpr int tile_q_rows() { return Plan::consumer_warpgroups * rows_per_warpgroup; }
+
+// What the producer tells the consumers of a work tile; q_tile < 0 ends the kernel.
+struct WorkNotice {
+  int batch;
+  int head;
+  int q_tile;
+  int has_tiles;  // 0: the rows of this tile keep no key at all
+};
+
+// What the producer tells the consumers of one kv tile.
+struct StageNotice {
+  int first_kv;
+  int flags;  // stage_partial, stage_last
+};
+inline constexpr int stage_partial = 1;  // needs mask code: undecided, or reaching beyond kv_len
+inline constexpr int stage_last = 2;     // last of its work tile
+
+// Shared memory, in bytes from a 1024-byte aligned base (the swizzle's period).
+template <class Plan, class Mods>
+struct SharedLayout {
+  static constexpr int tile_q = tile_q_rows<Plan>();
+  static constexpr int q_bytes = tile_bytes(tile_q, Plan::head_dim_qk);
+  static constexpr int k_bytes = tile_bytes(Plan::tile_kv, Plan::head_dim_qk);
+  static constexpr int v_bytes = tile_bytes(Plan::tile_kv, Plan::head_dim_v);
+  static constexpr bool has_side_values = Mods::column_words + Mods::diagonal_words > 0;
+  // Differences q_idx - kv_idx that occur in a tile, rounded up to keep what follows aligned.
+  static constexpr int differences = tile_q + Plan::tile_kv;
+  static constexpr int column_bytes = Mods::column_words * Plan::tile_kv * 4;
+  static constexpr int diagonal_bytes = Mods::diagonal_words * differences * 4;
+
+  static constexpr int q = 0;
+  static constexpr int k = q + q_bytes;
+  static constexpr int v = k + Plan::stages * k_bytes;
+  static constexpr int columns = v + Plan::stages * v_bytes;
+  static constexpr int diagonals = columns + Plan::stages * column_bytes;
+  static constexpr int notices = diagonals + Plan::stages * diagonal_bytes;
+  static constexpr int barriers = notices + 16 + Plan::stages * static_cast<int>(sizeof(StageNotice)) + 16;
+  // q full and empty; per stage: k, v and side values, full and empty.
+  static constexpr int barrier_count = 2 + 6 * Plan::stages;
+  static constexpr int total = barriers + 8 * barrier_count;
+  // What a launch asks for; 1024 more than the total because the base of dynamic shared memory is aligned by hand.
+  static constexpr int launch_bytes = total + 1024;
+  static_assert(launch_bytes <= 232448, "the plan does not fit the shared memory of one SM");
+  static_assert(q_bytes % 1024 == 0 && k_bytes % 1024 == 0 && v_bytes % 1024 == 0, "tiles keep the swizzle's period");
+};
+
+}  // namespace attnc::sm90

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// The producer warpgroup. Warp 0 walks the work and the kv tiles and feeds the copy engine; the other three stage column
+// and diagonal values when the mods have any, and leave at once when not.
+#pragma once
+
+#include "sm90/side_values.cuh"
+#include "sm90/tile_stream.cuh"
+
+namespace attnc::sm90 {
+
+inline constexpr int producer_named_barrier = 1;
+
+// Shared memory with names, as the layout of plan.cuh places it.
+template <class Plan, class Mods>
+struct SharedView {
+  using Layout = SharedLayout<Plan, Mods>;
+
+  __device__ __forceinline__ explicit SharedView(uint8* base) : base_(base) {}
+
+  __device__ __forceinline__ uint32 q() const { return shared_address(base_ + Layout::q); }
+  __device__ __forceinline__ uint32 k(int stage) const {
+    return shared_address(base_ + Layout::k) + stage * Layout::k_bytes;
+  }
+  __device__ __forceinline__ uint32 v(int stage) const {
+    return shared_address(base_ + Layout::v) + stage * Layout::v_bytes;
+  }
+  __device__ __forceinline__ uint32* columns(int stage) const {
+    return reinterpret_cast<uint32*>(base_ + Layout::columns + stage * Layout::column_bytes);
+  }
+  __device__ __forceinline__ uint32* diagonals(int stage) const {
+    return reinterpret_cast<uint32*>(base_ + Layout::diagonals + stage * Layout::diagonal_bytes);
+  }
+  // One for each stage, and the work notice before them.
+  __device__ __forceinline__ WorkNotice* work() const {
+    return reinterpret_cast<WorkNotice*>(base_ + Layout::notices);
+  }
+  __device__ __forceinline__ StageNotice* stage_notice(int stage) const {
+    return reinterpret_cast<StageNotice*>(base_ + Layout::notices + 16) + stage;
+  }
+
+  // The index of the next work tile, from the copying warp to the staging warps.
+  __device__ __forceinline__ int* drawn() const {
+    return reinterpret_cast<int*>(base_ + Layout::notices + 16 + Plan::stages * sizeof(StageNotice));
+  }
+
+  __device__ __forceinline__ uint64* q_full() const { return barrier(0); }
+  __device__ __forceinline__ uint64* q_empty() const { return barrier(1); }
+  __device__ __forceinline__ uint64* k_full(int stage) const { return barrier(2 + stage); }
+  __device__ __forceinline__ uint64* k_empty(int stage) const { return barrier(2 + Plan::stages + stage); }
+  __device__ __forceinline__ uint64* v_full(int stage) const { return barrier(2 + 2 * Plan::stages + stage); }
+  __device__ __forceinline__ uint64* v_empty(int stage) const { return barrier(2 + 3 * Plan::stages + stage); }
+  __device__ __forceinline__ uint64* side_full(int stage) const { return barrier(2 + 4 * Plan::stages + stage); }
+  __device__ __forceinline__ uint64* side_empty(int stage) const { return barrier(2 + 5 * Plan::stages + stage); }
+
+ private:
+  __device__ __forceinline__ uint64* barrier(int index) const {
+    return reinterpret_cast<uint64*>(base_ + Layout::barriers) + index;
+  }
+
+  uint8* base_;
+};
+
+inline constexpr int staging_warps = 3;
+
+template <class Plan, class Mods>
+class Producer {
+  using Shared = SharedView<Plan, Mods>;
+  using Layout = SharedLayout<Plan, Mods>;
+  using Ring = RingPosition<Plan::stages>;
+
+ public:
+  __device__ __forceinline__ Producer(const Shared& shared, const TensorMaps& maps, const ForwardArguments& args,
+                                      const typename Mods::Params& params)
+      : shared_(shared), maps_(maps), args_(args), params_(params) {}
+
+  // The copying warp, all 32 lanes.
+  __device__ __forceinline__ void copy() {
+    const WorkScheduler<Plan> scheduler(args_);
+    int index = scheduler.first();
+    while (scheduler.valid(index)) {
+      const int next = next_index(scheduler, index);
+      copy_work_tile(scheduler.decode(index));
+      index = next;
+    }
+    barrier_wait(shared_.q_empty(), q_phase_ ^ 1);
+    if (lane() == 0) {
+      *shared_.work() = WorkNotice{0, 0, -1, 0};
+      barrier_arrive(shared_.q_full());
+    }
+  }
+
+  // The staging warps, all 96 threads. They walk the same work and the same tiles.
+  __device__ __forceinline__ void stage() {
+    const WorkScheduler<Plan> scheduler(args_);
+    int index = scheduler.first();
+    while (scheduler.valid(index)) {
+      const int next = next_index(scheduler, index);
+      stage_work_tile(scheduler.decode(index));
+      index = next;
+    }
+  }
+
+ private:
+  static __device__ __forceinline__ int lane() { return threadIdx.x % warp_threads; }
+
+  __device__ __forceinline__ TileContext context_of(const WorkTile& work) const {
+    return {work.batch, work.head, args_.q_len, args_.kv_len, args_.scale};
+  }
+
+  // With a counter, the copying warp draws the next index; staging warps get it through shared memory.
+  __device__ __forceinline__ int next_index(const WorkScheduler<Plan>& scheduler, int index) {
+    if (args_.tile_counter == nullptr) return scheduler.next(index, nullptr);
+    int drawn = 0;
+    const bool copying = threadIdx.x % warpgroup_threads < warp_threads;
+    if (copying && lane() == 0) drawn = scheduler.next(index, args_.tile_counter);
+    if constexpr (Layout::has_side_values) {
+      volatile int* slot = reinterpret_cast<volatile int*>(shared_.drawn());
+      if (copying && lane() == 0) *slot = drawn;
+      named_barrier_sync(producer_named_barrier, warpgroup_threads);
+      drawn = *slot;
+      named_barrier_sync(producer_named_barrier, warpgroup_threads);
+      return drawn;
+    }
+    return __shfl_sync(0xffffffffu, drawn, 0);
+  }
+
+  // Order of issue: first K, then Q, then each K ahead of the V before it, as the consumers will ask for them.
+  __device__ __forceinline__ void copy_work_tile(const WorkTile& work) {
+    const TileContext context = context_of(work);
+    const int kv_head = work.head / (args_.q_heads / args_.kv_heads);
+    TileStream<Plan, Mods, Plan::source> stream(args_, params_, context, work);
+    KvTile tile, after;
+    const bool has_tiles = stream.next(tile);
+    bool has_after = has_tiles && stream.next(after);
+    if (has_tiles) copy_k(tile, !has_after, kv_head, work.batch);
+    copy_q(work, has_tiles);
+    if (!has_tiles) return;
+    while (has_after) {
+      const int v_row = tile.first_kv;
+      tile = after;
+      has_after = stream.next(after);
+      copy_k(tile, !has_after, kv_head, work.batch);
+      copy_v(v_row, kv_head, work.batch);
+    }
+    copy_v(tile.first_kv, kv_head, work.batch);
+  }
+
+  __device__ __forceinline__ void copy_q(const WorkTile& work, bool has_tiles) {
+    barrier_wait(shared_.q_empty(), q_phase_ ^ 1);
+    q_phase_ ^= 1;
+    if (lane() == 0) {
+      *shared_.work() = WorkNotice{work.batch, work.head, work.q_tile, has_tiles};
+      if (has_tiles) {
+        barrier_arrive_expect(shared_.q_full(), Layout::q_bytes);
+        load_tile<Layout::tile_q, Plan::head_dim_qk>(&maps_.q, shared_.q_full(), shared_.q(),
+                                                     work.q_tile * Layout::tile_q, work.head, work.batch);
+      } else {
+        barrier_arrive(shared_.q_full());
+      }
+    }
+    __syncwarp();
+  }
+
+  __device__ __forceinline__ void copy_k(const KvTile& tile, bool last, int kv_head, int batch) {
+    barrier_wait(shared_.k_empty(k_.stage), k_.phase ^ 1);
+    if (lane() == 0) {
+      *shared_.stage_notice(k_.stage) =
+          StageNotice{tile.first_kv, (tile.partial ? stage_partial : 0) | (last ? stage_last : 0)};
+      uint64* full = shared_.k_full(k_.stage);
+      barrier_arrive_expect(full, Layout::k_bytes);
+      load_tile<Plan::tile_kv, Plan::head_dim_qk>(&maps_.k, full, shared_.k(k_.stage), tile.first_kv, kv_head, batch);
+    }
+    __syncwarp();
+    k_.advance();
+  }
+
+  __device__ __forceinline__ void copy_v(int first_kv, int kv_head, int batch) {
+    barrier_wait(shared_.v_empty(v_.stage), v_.phase ^ 1);
+    if (lane() == 0) {
+      uint64* full = shared_.v_full(v_.stage);
+      barrier_arrive_expect(full, Layout::v_bytes);
+      load_tile<Plan::tile_kv, Plan::head_dim_v>(&maps_.v, full, shared_.v(v_.stage), first_kv, kv_head, batch);
+    }
+    __syncwarp();
+    v_.advance();
+  }
+
+  __device__ __forceinline__ void stage_work_tile(const WorkTile& work) {
+    const TileContext context = context_of(work);
+    const typename Mods::Uniform uniform = Mods::uniform(params_, context);
+    TileStream<Plan, Mods, Plan::source> stream(args_, params_, context, work);
+    const int thread = static_cast<int>(threadIdx.x % warpgroup_threads) - warp_threads;
+    KvTile tile;
+    while (stream.next(tile)) {
+      barrier_wait(shared_.side_empty(side_.stage), side_.phase ^ 1);
+      stage_side_values<Plan, Mods>(shared_.columns(side_.stage), shared_.diagonals(side_.stage), params_, context,
+                                    uniform, work.q_tile * Layout::tile_q, tile.first_kv, thread,
+                                    staging_warps * warp_threads);
+      __syncwarp();
+      if (lane() == 0) barrier_arrive(shared_.side_full(side_.stage));
+      side_.advance();
+    }
+  }
+
+  const Shared& shared_;
+  const TensorMaps& maps_;
+  const ForwardArguments& args_;
+  const typename Mods::Params& params_;
+  uint32 q_phase_ = 0;
+  Ring k_;
+  Ring v_;
+  Ring side_;
+};
+
+}  // namespace attnc::sm90

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which q tile of which head a CTA works on next. CTAs are persistent: each takes work until none is left, either in a
+// fixed stride or, where the host gives a counter, whichever comes next.
+#pragma once
+
+#include "arguments.cuh"
+#include "sm90/plan.cuh"
+
+namespace attnc::sm90 {
+
+struct WorkTile {
+  int batch;
+  int head;
+  int q_tile;
+};
+
+// Bytes of K and V that stay in L2 while the q tiles of a group of heads are worked on.
+inline constexpr int64 l2_budget_bytes = 32ll << 20;
+
+template <class Plan>
+class WorkScheduler {
+ public:
+  __device__ __forceinline__ explicit WorkScheduler(const ForwardArguments& args)
+      : q_tiles_(ceil_div(args.q_len, tile_q_rows<Plan>())),
+        heads_(args.q_heads),
+        total_(q_tiles_ * args.q_heads * args.batch) {
+    const int64 head_bytes = static_cast<int64>(max_int(args.kv_len, 1)) * (Plan::head_dim_qk + Plan::head_dim_v) * 2;
+    const int64 fitting = l2_budget_bytes / head_bytes;
+    const int kv_heads = fitting < 1 ? 1 : (fitting > 4096 ? 4096 : static_cast<int>(fitting));
+    group_ = min_int(kv_heads * (args.q_heads / args.kv_heads), args.q_heads * args.batch);
+  }
+
+  __device__ __forceinline__ int first() const { return blockIdx.x; }
+
+  // The index after `index`; called by one thread of the CTA when `counter` is given.
+  __device__ __forceinline__ int next(int index, int* counter) const {
+    return counter != nullptr ? static_cast<int>(gridDim.x) + atomicAdd(counter, 1)
+                              : index + static_cast<int>(gridDim.x);
+  }
+
+  __device__ __forceinline__ bool valid(int index) const { return index < total_; }
+
+  __device__ __forceinline__ WorkTile decode(int index) const {
+    int row;   // batch and head as one index
+    int q_tile;
+    if constexpr (Plan::order == WorkOrder::first_q_first) {
+      row = index / q_tiles_;
+      q_tile = index - row * q_tiles_;
+    } else {
+      const int section = index / (group_ * q_tiles_);
+      const int within = index - section * group_ * q_tiles_;
+      const int rows_here = min_int(group_, total_ / q_tiles_ - section * group_);
+      const int rank = within / rows_here;
+      row = section * group_ + within - rank * rows_here;
+      q_tile = q_tiles_ - 1 - rank;
+    }
+    const int batch = row / heads_;
+    return {batch, row - batch * heads_, q_tile};
+  }
+
+ private:
+  int q_tiles_;
+  int heads_;
+  int total_;
+  int group_;  // query heads whose K and V share L2
+};
+
+}  // namespace attnc::sm90

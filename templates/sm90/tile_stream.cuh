@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kv tiles one q tile has to visit, in order, each decided or undecided. A warp walks the stream together: every
+// lane calls next() and gets the same answer.
+//
+//   dense       counts.
+//   classifier  each lane classifies one range of keys, a ballot collects the verdicts: first for groups of 32 tiles, so
+//               that long stretches of nothing cost one evaluation, then for the tiles of each group that is left.
+//   table       walks the block lists, undecided blocks first.
+#pragma once
+
+#include "arguments.cuh"
+#include "sm90/scheduler.cuh"
+
+namespace attnc::sm90 {
+
+struct KvTile {
+  int first_kv;
+  bool partial;
+};
+
+template <class Plan, class Mods, TileSource source>
+class TileStream;
+
+template <class Plan, class Mods>
+class TileStream<Plan, Mods, TileSource::dense> {
+ public:
+  __device__ __forceinline__ TileStream(const ForwardArguments& args, const typename Mods::Params&, const TileContext&,
+                                        const WorkTile&)
+      : kv_len_(args.kv_len) {}
+
+  __device__ __forceinline__ bool next(KvTile& tile) {
+    if (next_ >= kv_len_) return false;
+    tile.first_kv = next_;
+    next_ += Plan::tile_kv;
+    tile.partial = Mods::mask_kind != MaskKind::none || next_ > kv_len_;
+    return true;
+  }
+
+ private:
+  int kv_len_;
+  int next_ = 0;
+};
+
+template <class Plan, class Mods>
+class TileStream<Plan, Mods, TileSource::classifier> {
+ public:
+  __device__ __forceinline__ TileStream(const ForwardArguments& args, const typename Mods::Params& params,
+                                        const TileContext& context, const WorkTile& work)
+      : params_(params), context_(context), uniform_(Mods::uniform(params, context)) {
+    q_first_ = work.q_tile * tile_q_rows<Plan>();
+    q_last_ = min_int(q_first_ + tile_q_rows<Plan>(), args.q_len) - 1;
+    lane_ = threadIdx.x % warp_threads;
+  }
+
+  __device__ __forceinline__ bool next(KvTile& tile) {
+    while (tiles_left_ == 0) {
+      while (groups_left_ == 0) {
+        if (next_group_ * group_keys >= context_.kv_len) return false;
+        groups_first_ = next_group_;
+        const BlockVerdict verdict = classify((groups_first_ + lane_) * group_keys, group_keys);
+        groups_left_ = __ballot_sync(0xffffffffu, verdict != BlockVerdict::empty);
+        next_group_ += warp_threads;
+      }
+      const int group = __ffs(groups_left_) - 1;
+      groups_left_ &= groups_left_ - 1;
+      tiles_first_kv_ = (groups_first_ + group) * group_keys;
+      const BlockVerdict verdict = classify(tiles_first_kv_ + lane_ * Plan::tile_kv, Plan::tile_kv);
+      tiles_left_ = __ballot_sync(0xffffffffu, verdict != BlockVerdict::empty);
+      tiles_partial_ = __ballot_sync(0xffffffffu, verdict == BlockVerdict::partial);
+    }
+    const int position = __ffs(tiles_left_) - 1;
+    tiles_left_ &= tiles_left_ - 1;
+    tile.first_kv = tiles_first_kv_ + position * Plan::tile_kv;
+    tile.partial = ((tiles_partial_ >> position) & 1u) != 0 || tile.first_kv + Plan::tile_kv > context_.kv_len;
+    return true;
+  }
+
+ private:
+  static constexpr int group_keys = warp_threads * Plan::tile_kv;
+
+  __device__ __forceinline__ BlockVerdict classify(int first_kv, int keys) const {
+    if (first_kv >= context_.kv_len) return BlockVerdict::empty;
+    const int last_kv = min_int(first_kv + keys, context_.kv_len) - 1;
+    return Mods::classify(params_, context_, uniform_, BlockRange{q_first_, q_last_, first_kv, last_kv});
+  }
+
+  const typename Mods::Params& params_;
+  const TileContext& context_;
+  typename Mods::Uniform uniform_;
+  int q_first_;
+  int q_last_;
+  int lane_;
+  int next_group_ = 0;       // first group not yet classified
+  int groups_first_ = 0;     // group of bit 0 of groups_left_
+  uint32 groups_left_ = 0;
+  int tiles_first_kv_ = 0;   // first key of bit 0 of tiles_left_
+  uint32 tiles_left_ = 0;
+  uint32 tiles_partial_ = 0;
+};
+
+template <class Plan, class Mods>
+class TileStream<Plan, Mods, TileSource::table> {
+ public:
+  __device__ __forceinline__ TileStream(const ForwardArguments& args, const typename Mods::Params&, const TileContext&,
+                                        const WorkTile& work)
+      : kv_len_(args.kv_len), kv_block_(args.blocks.kv_block) {
+    const BlockTableArgument& table = args.blocks;
+    const int64 block_row = static_cast<int64>(work.q_tile) * tile_q_rows<Plan>() / table.q_block;
+    const int64 count_at = work.batch * table.counts_batch_stride + work.head * table.counts_head_stride + block_row;
+    if (table.kv_num_blocks != nullptr) {
+      partial_count_ = table.kv_num_blocks[count_at];
+      partial_list_ = table.kv_indices + work.batch * table.indices_batch_stride +
+                      work.head * table.indices_head_stride + block_row * table.indices_row_stride;
+    }
+    if (table.full_kv_num_blocks != nullptr) {
+      full_count_ = table.full_kv_num_blocks[count_at];
+      full_list_ = table.full_kv_indices + work.batch * table.full_indices_batch_stride +
+                   work.head * table.full_indices_head_stride + block_row * table.full_indices_row_stride;
+    }
+  }
+
+  __device__ __forceinline__ bool next(KvTile& tile) {
+    // A tile at or beyond kv_len, in the last block of an uneven length, is skipped.
+    while (next_kv_ >= block_end_) {
+      if (position_ == partial_count_ + full_count_) return false;
+      partial_ = position_ < partial_count_;
+      const int block = partial_ ? partial_list_[position_] : full_list_[position_ - partial_count_];
+      ++position_;
+      next_kv_ = block * kv_block_;
+      block_end_ = min_int(next_kv_ + kv_block_, kv_len_);
+    }
+    tile.first_kv = next_kv_;
+    next_kv_ += Plan::tile_kv;
+    tile.partial = partial_ || next_kv_ > kv_len_;
+    return true;
+  }
+
+ private:
+  int kv_len_;
+  int kv_block_;
+  int partial_count_ = 0;
+  int full_count_ = 0;
+  const int32* partial_list_ = nullptr;
+  const int32* full_list_ = nullptr;
+  int position_ = 0;
+  int next_kv_ = 0;
+  int block_end_ = 0;
+  bool partial_ = false;
+};
+
+}  // namespace attnc::sm90
