@@ -255,6 +255,7 @@ class Folder {
     (void)unused4, (void)unused5;
     if (is_literal(condition)) return out_[condition].integer ? yes : no;
     if (yes == no) return yes;
+    if (self.type == Type::boolean && is_literal(yes) && is_literal(no) && out_[yes].integer == out_[no].integer) return yes;
     if (self.type == Type::boolean && is_literal(yes) && is_literal(no))
       return out_[yes].integer ? condition : unary(Op::logical_not, Type::boolean, condition);
     return {};
