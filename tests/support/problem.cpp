@@ -108,9 +108,17 @@ Problem::Problem(const ProblemSpec& s) : spec(s), scale(1.0f / std::sqrt(static_
   lse.fill_nan();
 }
 
-std::vector<BufferValue> Problem::buffer_values() const {
+std::vector<BufferValue> Problem::buffer_values(const ir::Program& program) const {
   std::vector<BufferValue> values;
-  for (const auto& [name, tensor] : buffers) values.push_back({name, tensor.view});
+  for (const BufferDecl& decl : program.buffers) values.push_back({decl.name, buffers.at(decl.name).view});
+  return values;
+}
+
+std::vector<ParamValue> Problem::param_values(const ir::Program& program) const {
+  std::vector<ParamValue> values;
+  for (const ParamDecl& decl : program.params)
+    for (const ParamValue& value : params)
+      if (value.name == decl.name) values.push_back(value);
   return values;
 }
 

@@ -50,7 +50,9 @@ struct Problem {
   float scale = 0;
 
   explicit Problem(const ProblemSpec& spec);
-  std::vector<BufferValue> buffer_values() const;
+  /// What the mods capture, out of `buffers` and `params` (a call refuses names it does not know).
+  std::vector<BufferValue> buffer_values(const ir::Program& program) const;
+  std::vector<ParamValue> param_values(const ir::Program& program) const;
   /// For the oracle: inputs with the bindings in `program`'s order.
   ReferenceInputs reference_inputs(const ir::Program& program) const;
   /// Judges out and lse against the fp64 oracle on at most `row_limit` rows, and checks every guard. "" when all is well.
