@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "export.h"
+
 namespace attnc {
 
 /// What kind of thing went wrong. Values are part of the C API and never renumbered.
@@ -20,7 +22,7 @@ enum class ErrorCode : int {
 
 /// Every error attnc raises. `what()` names the argument, its value and the rule it breaks; for expressions given as text
 /// it carries the text with a caret under the place. Copyable; safe to pass between threads.
-class Error : public std::runtime_error {
+class ATTNC_API Error : public std::runtime_error {
  public:
   Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
   ErrorCode code() const noexcept { return code_; }

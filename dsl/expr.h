@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "error.h"
+#include "export.h"
 #include "ops.h"
 #include "types.h"
 
@@ -35,7 +36,7 @@ struct Node;
 using NodePtr = std::shared_ptr<const Node>;
 
 /// One operation of an expression. Immutable; shared between expressions; destroyed iteratively, so depth is no danger.
-struct Node {
+struct ATTNC_API Node {
   Op op = Op::literal;
   Type type = Type::f32;
   Input input = Input::score;                 ///< op == input
@@ -56,7 +57,7 @@ struct Node {
 /// Numbers convert: 2.5f and 2.5 are f32, 3 is i32 (i64 if it needs to be), true is bool. Mixed types convert as Typing
 /// says; what does not type-check throws Error(invalid_expression) naming the operation and the types.
 /// There is no conversion to bool: `if (q >= kv)` cannot be traced. Use `where(q >= kv, a, b)`.
-class Expr {
+class ATTNC_API Expr {
  public:
   Expr(double value);        // NOLINT: literals convert
   Expr(float value);         // NOLINT
@@ -80,28 +81,28 @@ using Index = Expr;
 
 /// Builds `op` over `operands` after converting them as the operation's Typing says.
 /// Throws Error(invalid_expression) when they do not type-check. The base of every operator and function here.
-Expr apply(Op op, std::initializer_list<Expr> operands);
-Expr apply(Op op, const std::vector<Expr>& operands);
+ATTNC_API Expr apply(Op op, std::initializer_list<Expr> operands);
+ATTNC_API Expr apply(Op op, const std::vector<Expr>& operands);
 /// Explicit conversion; see ops.def for its meaning. A conversion to the value's own type is the value itself.
-Expr cast(const Expr& value, Type type);
+ATTNC_API Expr cast(const Expr& value, Type type);
 /// A literal of exactly this type.
-Expr literal(double value, Type type);
-Expr literal(std::int64_t value, Type type);
+ATTNC_API Expr literal(double value, Type type);
+ATTNC_API Expr literal(std::int64_t value, Type type);
 /// A coordinate or length.
-Expr input(Input which);
+ATTNC_API Expr input(Input which);
 
 /// A run-time scalar with a default. The type is the value's: float and double f32, int i32, long long i64, bool bool.
-Expr param(const std::string& name, double default_value);
-Expr param(const std::string& name, float default_value);
-Expr param(const std::string& name, int default_value);
-Expr param(const std::string& name, long long default_value);
-Expr param(const std::string& name, bool default_value);
+ATTNC_API Expr param(const std::string& name, double default_value);
+ATTNC_API Expr param(const std::string& name, float default_value);
+ATTNC_API Expr param(const std::string& name, int default_value);
+ATTNC_API Expr param(const std::string& name, long long default_value);
+ATTNC_API Expr param(const std::string& name, bool default_value);
 /// A run-time scalar that every call must bind.
-Expr param(const std::string& name, Type type);
-Expr param(std::shared_ptr<const ParamDecl> decl);
+ATTNC_API Expr param(const std::string& name, Type type);
+ATTNC_API Expr param(std::shared_ptr<const ParamDecl> decl);
 
 /// A captured tensor, to be indexed inside a mod: `doc[q]`, `bias(h, q - kv + 1024)`.
-class Buffer {
+class ATTNC_API Buffer {
  public:
   explicit Buffer(BufferDecl decl);
   /// Rank-1 indexing. Throws Error(invalid_expression) if the buffer has another rank or the index is a float.
@@ -119,7 +120,7 @@ class Buffer {
 };
 
 /// Declares a captured tensor. Throws Error(invalid_expression) for a rank outside 0..5 or an empty name.
-Buffer buffer(const std::string& name, DType dtype, int rank = 1);
+ATTNC_API Buffer buffer(const std::string& name, DType dtype, int rank = 1);
 
 /// Lengths of the two sequences, as i32.
 inline Expr q_len() { return input(Input::q_len); }
@@ -145,10 +146,10 @@ inline Expr operator&&(const Expr& a, const Expr& b) { return apply(Op::logical_
 inline Expr operator||(const Expr& a, const Expr& b) { return apply(Op::logical_or, {a, b}); }
 inline Expr operator!(const Expr& a) { return apply(Op::logical_not, {a}); }
 /// On two booleans & | ^ ~ mean logic, on integers bits.
-Expr operator&(const Expr& a, const Expr& b);
-Expr operator|(const Expr& a, const Expr& b);
-Expr operator^(const Expr& a, const Expr& b);
-Expr operator~(const Expr& a);
+ATTNC_API Expr operator&(const Expr& a, const Expr& b);
+ATTNC_API Expr operator|(const Expr& a, const Expr& b);
+ATTNC_API Expr operator^(const Expr& a, const Expr& b);
+ATTNC_API Expr operator~(const Expr& a);
 inline Expr operator<<(const Expr& a, const Expr& b) { return apply(Op::shl, {a, b}); }
 inline Expr operator>>(const Expr& a, const Expr& b) { return apply(Op::shr, {a, b}); }
 

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "export.h"
 #include "expr.h"
 #include "source_location.h"
 
@@ -22,7 +23,7 @@ struct ModLimits {
 };
 
 /// A modified score, f32 in natural units. Default-constructed: the score as it is.
-class ScoreMod {
+class ATTNC_API ScoreMod {
  public:
   ScoreMod() = default;
   /// Converts a bool or integer result to f32.
@@ -35,7 +36,7 @@ class ScoreMod {
 };
 
 /// Which keys a query keeps. Default-constructed: all of them.
-class MaskMod {
+class ATTNC_API MaskMod {
  public:
   MaskMod() = default;
   /// Converts an integer result to bool (x != 0). Throws Error(invalid_expression) for a float, or if it reads `score`.
@@ -47,9 +48,9 @@ class MaskMod {
   NodePtr root_;
 };
 
-MaskMod operator&(const MaskMod& a, const MaskMod& b);
-MaskMod operator|(const MaskMod& a, const MaskMod& b);
-MaskMod operator!(const MaskMod& a);
+ATTNC_API MaskMod operator&(const MaskMod& a, const MaskMod& b);
+ATTNC_API MaskMod operator|(const MaskMod& a, const MaskMod& b);
+ATTNC_API MaskMod operator!(const MaskMod& a);
 
 /// What the text form may name besides the coordinates.
 struct Captures {
@@ -58,13 +59,13 @@ struct Captures {
 };
 
 /// The text form. Throws Error(invalid_expression) with a caret under the place.
-ScoreMod score_mod(std::string_view text, const Captures& captures = {});
-MaskMod mask_mod(std::string_view text, const Captures& captures = {});
+ATTNC_API ScoreMod score_mod(std::string_view text, const Captures& captures = {});
+ATTNC_API MaskMod mask_mod(std::string_view text, const Captures& captures = {});
 /// The text form's expression itself, whatever its type. `allow_score`: whether `score` may be read.
-Expr parse_expression(std::string_view text, const Captures& captures, bool allow_score, std::string_view what);
+ATTNC_API Expr parse_expression(std::string_view text, const Captures& captures, bool allow_score, std::string_view what);
 
 /// Adds "(mod traced at file:line)" to an Error raised while tracing.
-[[noreturn]] void rethrow_with_location(const Error& error, std::string_view what, const SourceLocation& where);
+[[noreturn]] ATTNC_API void rethrow_with_location(const Error& error, std::string_view what, const SourceLocation& where);
 
 /// Traces `f(Score score, Index b, Index h, Index q_idx, Index kv_idx)`: f is called once, with symbols.
 /// Throws Error(invalid_expression) with the file and line of this call.

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "export.h"
 #include "types.h"
 
 namespace attnc {
@@ -41,14 +42,14 @@ struct OpInfo {
   std::string_view text;
 };
 
-const OpInfo& info(Op op);
+ATTNC_API const OpInfo& info(Op op);
 
 /// Coordinates and lengths a mod may read. `score` is the scaled score in natural units (f32), the rest are i32.
 /// `dot` and `scale` exist only after the kernel-form pass: score == dot * scale.
 enum class Input : std::uint8_t { score, b, h, q_idx, kv_idx, q_len, kv_len, dot, scale };
 inline constexpr int input_count = 9;
 
-std::string_view name(Input input);
+ATTNC_API std::string_view name(Input input);
 constexpr Type type_of(Input input) {
   return input == Input::score || input == Input::dot || input == Input::scale ? Type::f32 : Type::i32;
 }

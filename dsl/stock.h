@@ -13,55 +13,55 @@ namespace attnc::stock {
 // Score mods.
 
 /// cap * tanh(score / cap)
-ScoreMod soft_cap(const Expr& cap = 30.0f);
+ATTNC_API ScoreMod soft_cap(const Expr& cap = 30.0f);
 /// score + slope[h] * (kv_idx - q_idx); buffer "slope" f32 [heads].
-ScoreMod alibi();
+ATTNC_API ScoreMod alibi();
 /// score + 2^(-8 (h + 1) / heads) * (kv_idx - q_idx), without a table.
-ScoreMod alibi_computed(int heads);
+ATTNC_API ScoreMod alibi_computed(int heads);
 /// score + bias[h, q_idx - kv_idx + offset]; buffer "bias" [heads, 2 * offset].
-ScoreMod relative_bias(const Expr& offset, DType dtype = DType::f32);
+ATTNC_API ScoreMod relative_bias(const Expr& offset, DType dtype = DType::f32);
 /// score + bias[b, h, q_idx, kv_idx]: a dense additive mask; buffer "bias" rank 4.
-ScoreMod absolute_bias(DType dtype = DType::f32);
-ScoreMod times_two();
-ScoreMod squared();
+ATTNC_API ScoreMod absolute_bias(DType dtype = DType::f32);
+ATTNC_API ScoreMod times_two();
+ATTNC_API ScoreMod squared();
 /// score / (1 + 1e-4 (q_idx - kv_idx)^2)
-ScoreMod distance_decay();
+ATTNC_API ScoreMod distance_decay();
 /// score * sigmoid(gate[h]); buffer "gate" f32 [heads].
-ScoreMod head_gate();
+ATTNC_API ScoreMod head_gate();
 /// log(max(score, 0) + epsilon)
-ScoreMod log_kernel(const Expr& epsilon = 1e-3f);
+ATTNC_API ScoreMod log_kernel(const Expr& epsilon = 1e-3f);
 /// score - sum over i < 3 of (p[q_idx, i] - p[kv_idx, i])^2; buffer "p" f32 [length, 3].
-ScoreMod small_reduction();
+ATTNC_API ScoreMod small_reduction();
 
 // Masks.
 
 /// q_idx >= kv_idx
-MaskMod causal();
+ATTNC_API MaskMod causal();
 /// q_idx + kv_len - q_len >= kv_idx
-MaskMod causal_lower_right();
+ATTNC_API MaskMod causal_lower_right();
 /// q_idx >= kv_idx and q_idx - kv_idx < window
-MaskMod sliding_window(const Expr& window);
+ATTNC_API MaskMod sliding_window(const Expr& window);
 /// |q_idx - kv_idx| <= window
-MaskMod sliding_window_two_sided(const Expr& window);
+ATTNC_API MaskMod sliding_window_two_sided(const Expr& window);
 /// |q_idx - kv_idx| <= window and (q_idx - kv_idx) mod dilation == 0
-MaskMod dilated(const Expr& window, const Expr& dilation);
+ATTNC_API MaskMod dilated(const Expr& window, const Expr& dilation);
 /// kv_idx < prefix or q_idx >= kv_idx
-MaskMod prefix_lm(const Expr& prefix);
+ATTNC_API MaskMod prefix_lm(const Expr& prefix);
 /// doc[q_idx] == doc[kv_idx]; buffer "doc" i32 [length].
-MaskMod document();
+ATTNC_API MaskMod document();
 /// |q/W - kv/W| < radius and |q%W - kv%W| < radius on a grid of width W
-MaskMod neighborhood(const Expr& width, const Expr& radius);
+ATTNC_API MaskMod neighborhood(const Expr& width, const Expr& radius);
 /// NATTEN's neighborhood: a (2 radius + 1)^2 window shifted to stay inside a height x width grid.
-MaskMod neighborhood_clamped(const Expr& height, const Expr& width, const Expr& radius);
+ATTNC_API MaskMod neighborhood_clamped(const Expr& height, const Expr& width, const Expr& radius);
 /// |q_idx - kv_idx| <= window or global[q_idx] or global[kv_idx]; buffer "global" bool [length].
-MaskMod global_or_window(const Expr& window);
+ATTNC_API MaskMod global_or_window(const Expr& window);
 /// kv_idx < length[b]; buffer "length" i32 [batch].
-MaskMod padding();
+ATTNC_API MaskMod padding();
 /// q_idx >= kv_idx and q_idx - kv_idx < window[h]; buffer "window" i32 [heads].
-MaskMod window_per_head();
-MaskMod odd_keys_only();
-MaskMod checkerboard();
-MaskMod nothing();
-MaskMod everything();
+ATTNC_API MaskMod window_per_head();
+ATTNC_API MaskMod odd_keys_only();
+ATTNC_API MaskMod checkerboard();
+ATTNC_API MaskMod nothing();
+ATTNC_API MaskMod everything();
 
 }  // namespace attnc::stock

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "../dsl/export.h"
 #include "../dsl/mods.h"
 #include "bindings.h"
 #include "block_mask.h"
@@ -49,7 +50,7 @@ struct ForwardOptions {
 ///
 ///   q [B, Hq, Sq, D], k [B, Hkv, Skv, D], v [B, Hkv, Skv, Dv], out [B, Hq, Sq, Dv]; innermost stride 1, other strides any.
 ///   Hq is a multiple of Hkv. Shapes, strides, parameter values and buffer contents never recompile.
-class Attention {
+class ATTNC_API Attention {
  public:
   /// Checks the mods and options. Compiles nothing yet. Throws Error.
   explicit Attention(AttentionOptions options);

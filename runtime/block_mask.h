@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "../dsl/export.h"
 #include "../dsl/mods.h"
 #include "bindings.h"
 #include "tensor.h"
@@ -24,7 +25,7 @@ struct BlockSize {
 
 struct BlockMaskOptions {
   BlockSize block_size{};           ///< each 16 to 512, a multiple of 16
-  Device device = Device::cpu();    ///< where the tables are built and live
+  Device device = Device::cpu();    ///< that of the Attention the mask is for
   void* stream = nullptr;           ///< CUDA: the caller's stream
   std::span<const ParamValue> params{};
   std::span<const BufferValue> buffers{};
@@ -35,29 +36,36 @@ struct BlockMaskOptions {
 struct BlockMaskStats {
   std::int64_t proved_full = 0;
   std::int64_t proved_empty = 0;
-  std::int64_t evaluated = 0;  ///< decided by looking at every element
+  std::int64_t evaluated = 0;  ///< decided by looking at elements
   double build_ms = 0;
 };
 
 /// Tables over blocks: partial blocks (mask_mod still asked for each element) and full blocks (not asked). Blocks in
 /// neither list are skipped. Immutable, cheap to copy (shared storage), safe to use from many threads.
 ///
-///   kv_num_blocks      [batch, heads, q_blocks]              int32
-///   kv_indices         [batch, heads, q_blocks, kv_blocks]   int32, ascending; entries past the count are unspecified
-///   full_kv_*          the same for full blocks
-///   q_num_blocks, q_indices, full_q_*: the transpose, for backward, [batch, heads, kv_blocks(, q_blocks)]
+///   kv_num_blocks      [batch, heads, q_blocks]             int32
+///   kv_indices         [batch, heads, q_blocks, kv_width]   int32, ascending; entries past the count are 0
+///   full_kv_*          the same for full blocks, full_kv_width
+///   q_num_blocks, q_indices, full_q_*: the transpose, for backward, [batch, heads, kv_blocks(, q_width)]
 ///
-/// batch and heads may be 1, which broadcasts.
-class BlockMask {
+/// batch and heads may be 1, which broadcasts. A width is the largest count in its table and at least 1, so that a sparse
+/// mask over a million tokens stays small. Inside, a row is a list of runs of like blocks; the tables are made from them
+/// when first asked for, and kept. The tables are in host memory whatever the device.
+class ATTNC_API BlockMask {
  public:
   /// Empty: "no block mask".
   BlockMask() = default;
 
   /// Decides every block of a q_len x kv_len score matrix. B and H: how many batches and heads the mask tells apart
-  /// (1 broadcasts). Never holds q_len * kv_len elements. Throws Error(invalid_argument, invalid_expression).
+  /// (1 broadcasts). Interval analysis decides whole rectangles of blocks at once (docs/bounds.md), so the cost follows the
+  /// boundary of the mask and not its area; only blocks it leaves open are looked at element by element. Never holds
+  /// q_len * kv_len elements. Uses all cores. Throws Error(invalid_argument, invalid_expression; unsupported for a mask
+  /// on a GPU that captures buffers).
   static BlockMask create(const MaskMod& mask, int B, int H, int q_len, int kv_len, const BlockMaskOptions& options = {});
 
-  /// From FlexAttention-style tables on the host (copied). `full_*` may be empty. kv_indices has row stride kv_blocks.
+  /// From FlexAttention-style tables on the host (copied). `full_*` may be empty. A row of *_indices is
+  /// size / (B * H * q_blocks) entries long: kv_blocks as FlexAttention makes them, or narrower but at least the count.
+  /// Entries ascend; no block is in both lists. Throws Error(invalid_argument).
   static BlockMask from_kv_blocks(std::span<const std::int32_t> kv_num_blocks, std::span<const std::int32_t> kv_indices,
                                   std::span<const std::int32_t> full_kv_num_blocks,
                                   std::span<const std::int32_t> full_kv_indices, int B, int H, int q_len, int kv_len,
@@ -74,6 +82,12 @@ class BlockMask {
   Device device() const;
   const BlockMaskStats& stats() const;
 
+  /// Entries per row of the index table of the same name.
+  int kv_width() const;
+  int full_kv_width() const;
+  int q_width() const;
+  int full_q_width() const;
+
   std::span<const std::int32_t> kv_num_blocks() const;
   std::span<const std::int32_t> kv_indices() const;
   std::span<const std::int32_t> full_kv_num_blocks() const;
@@ -83,13 +97,17 @@ class BlockMask {
   std::span<const std::int32_t> full_q_num_blocks() const;
   std::span<const std::int32_t> full_q_indices() const;
 
+  /// Blocks of each kind, over all batches and heads.
+  std::int64_t full_blocks() const;
+  std::int64_t partial_blocks() const;
+  std::int64_t empty_blocks() const;
   /// Percent of blocks skipped, 0 to 100.
   double sparsity() const;
   /// [batch, heads, q_blocks, kv_blocks]: 0 empty, 1 partial, 2 full.
   std::vector<std::uint8_t> to_dense() const;
   /// One batch and head (each kept as extent 1).
   BlockMask slice(std::optional<int> b, std::optional<int> h) const;
-  /// Rows of blocks [first, last).
+  /// Rows of blocks [first, last): a mask of its own, whose q_idx 0 is row first * block_size().q of this one.
   BlockMask slice_q_blocks(int first, int last) const;
   /// A text picture of one (b, h): '█' full, '░' partial, ' ' empty; at most `columns` wide.
   std::string to_string(int b = 0, int h = 0, int columns = 64) const;
@@ -103,9 +121,10 @@ class BlockMask {
   friend struct BlockMaskAccess;  // the backends' way to the tables
 };
 
-/// Element by element and blockwise. The two must have the same shape and block size. A block full in both stays full
-/// under &, in either under |; partial blocks stay partial (they are still asked element by element).
-BlockMask operator&(const BlockMask& a, const BlockMask& b);
-BlockMask operator|(const BlockMask& a, const BlockMask& b);
+/// The tables of a mask that keeps what both (either) keep. The two must agree in lengths, block size and device; batch
+/// and heads broadcast. A block full in both stays full under &, in either under |; what else may hold elements is
+/// partial, so attention has to be given the combined mask_mod as well. Throws Error(invalid_argument).
+ATTNC_API BlockMask operator&(const BlockMask& a, const BlockMask& b);
+ATTNC_API BlockMask operator|(const BlockMask& a, const BlockMask& b);
 
 }  // namespace attnc

@@ -7,6 +7,7 @@
 #include <initializer_list>
 
 #include "../dsl/error.h"
+#include "../dsl/export.h"
 #include "../dsl/types.h"
 
 namespace attnc {
@@ -23,7 +24,7 @@ struct Device {
 
 /// A borrowed tensor: pointer, element type, shape and strides in elements (any sign, 0 to broadcast). The memory must
 /// stay valid until the work that uses it is done (on a GPU: until the stream has passed it).
-struct TensorView {
+struct ATTNC_API TensorView {
   static constexpr int max_rank = 5;
 
   void* data = nullptr;
