@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Merges the partial results of split keys: one warp per query row.
+#pragma once
+
+#include "sm80/memory.cuh"
+
+namespace attnc {
+
+// The body of `attnc_combine`: threads of whole warps, grid.x * warps covering batch * q_heads * q_len rows.
+template <class Plan>
+__forceinline__ void combine_sm80(const ForwardArguments& args) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int64 rows = static_cast<int64>(args.batch) * args.q_heads * args.q_len;
+  const int64 row = (static_cast<int64>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
+  if (row >= rows) return;
+
+  float largest = -sm80::infinity();
+  for (int split = 0; split < args.kv_splits; ++split) largest = fmaxf(largest, args.lse_partial[split * rows + row]);
+  const float origin = largest == -sm80::infinity() ? 0.0f : largest;
+  float total = 0.0f;
+  for (int split = 0; split < args.kv_splits; ++split) {
+    total += sm80::exp2_approx(args.lse_partial[split * rows + row] - origin);
+  }
+  const float normalizer = total == 0.0f ? 0.0f : 1.0f / total;
+
+  const int q_idx = static_cast<int>(row % args.q_len);
+  const int h = static_cast<int>(row / args.q_len % args.q_heads);
+  const int b = static_cast<int>(row / args.q_len / args.q_heads);
+  constexpr int element_bytes = Plan::dtype == DType::f32 ? 4 : 2;
+  uint8* out = const_cast<uint8*>(sm80::matrix_of(args.out, b, h, element_bytes)) +
+               q_idx * args.out.row_stride_elems * element_bytes;
+  for (int column = lane; column < Plan::head_dim_v; column += 32) {
+    float sum = 0.0f;
+    for (int split = 0; split < args.kv_splits; ++split) {
+      const float weight = sm80::exp2_approx(args.lse_partial[split * rows + row] - origin) * normalizer;
+      const float value = args.out_partial[(split * rows + row) * Plan::head_dim_v + column];
+      sum += weight == 0.0f ? 0.0f : weight * value;
+    }
+    if constexpr (Plan::dtype == DType::f32) {
+      reinterpret_cast<float*>(out)[column] = sum;
+    } else {
+      reinterpret_cast<uint16*>(out)[column] = static_cast<uint16>(sm80::pack<Plan::dtype>(sum, 0.0f));
+    }
+  }
+  if (args.lse != nullptr && lane == 0) {
+    args.lse[b * args.lse_batch_stride_elems + h * args.lse_head_stride_elems + q_idx] =
+        total == 0.0f ? -sm80::infinity() : (sm80::log2_approx(total) + origin) * ln_2;
+  }
+}
+
+}  // namespace attnc

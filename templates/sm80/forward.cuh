@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+// The forward kernel for SM80 and newer: mma.sync, ldmatrix and cp.async.
+//
+// One CTA computes tile_q query rows of one head; each warp owns rows_per_warp of them for every key. K and V arrive in
+// tiles of tile_kv keys, one tile ahead of their use. A tile is worked off in steps of step_kv keys, whose scores live
+// in registers: scores, modify and mask, softmax, accumulate.
+// Algorithm: FlashAttention-2 (arXiv 2307.08691), with the lazy maximum of softmax.cuh.
+#pragma once
+
+#include "arguments.cuh"
+#include "contract.cuh"
+#include "sm80/write.cuh"
+
+namespace attnc {
+namespace sm80 {
+
+template <class Plan, class Mods>
+class ForwardTile {
+ public:
+  using S = Shape<Plan, Mods>;
+  using Params = typename Mods::Params;
+
+  __forceinline__ ForwardTile(const ForwardArguments& args, const Params& params, uint8* smem)
+      : args_(args),
+        params_(params),
+        smem_(smem),
+        q_address_(shared_address(smem)),
+        queries_(q_address_, static_cast<int>(threadIdx.x) / 32 * Plan::rows_per_warp),
+        softmax_(args.scale),
+        staged_{smem} {}
+
+  __forceinline__ void run() {
+    decode_work();
+    load_queries();
+    work_.uniform = Mods::uniform(params_, work_.context);
+    rows_.compute(params_, work_);
+    clear_accumulator();
+
+    if (is_scout()) {
+      cursor().start();
+#pragma unroll 1
+      for (int slot = 0; slot < 2; ++slot) post_next(slot);
+    }
+    __syncthreads();
+    const KvTile first = posted(0);
+    if (first.first_key >= 0) {
+      load_tile(first, 0);
+      prepare_queries();
+      if constexpr (Plan::stages == 2) {
+        visit_prefetching(first);
+      } else {
+        visit_in_turn(first);
+      }
+    }
+    wait_for_copies();
+    __syncthreads();  // the output is staged over Q
+    softmax_.finish();
+    write_results<Plan, Mods, S>(smem_, args_, work_, rows_, o_, softmax_);
+  }
+
+ private:
+  // blockIdx.x counts q tiles fastest, last rows first: with a causal mask those are the longest. Heads that share K and
+  // V are neighbours. blockIdx.y is the split.
+  __forceinline__ void decode_work() {
+    const int q_tiles = (args_.q_len + S::tile_q - 1) / S::tile_q;
+    const int head_index = static_cast<int>(blockIdx.x) / q_tiles;
+    const int q_tile = q_tiles - 1 - static_cast<int>(blockIdx.x) % q_tiles;
+    const int b = head_index / args_.q_heads;
+    const int h = head_index % args_.q_heads;
+    work_.context = TileContext{b, h, args_.q_len, args_.kv_len, args_.scale};
+    work_.kv_head = h / (args_.q_heads / args_.kv_heads);
+    work_.q_first = q_tile * S::tile_q;
+    work_.q_last = min(work_.q_first + S::tile_q, args_.q_len) - 1;
+    work_.split = static_cast<int>(blockIdx.y);
+  }
+
+  __forceinline__ void clear_accumulator() {
+#pragma unroll
+    for (int i = 0; i < S::row_tiles; ++i) {
+#pragma unroll
+      for (int n = 0; n < S::out_tiles; ++n) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) o_.x[i][n][e] = 0.0f;
+      }
+    }
+  }
+
+  // Load -----------------------------------------------------------------------------------------------------------
+
+  __forceinline__ void load_queries() {
+    load_rows<typename S::QkRows, S::tile_q, Plan::head_dim_qk, S::element_bytes, S::threads, Plan::vector_bytes>(
+        q_address_, matrix_of(args_.q, work_.context.b, work_.context.h, S::element_bytes), args_.q.row_stride_elems,
+        work_.q_first, args_.q_len);
+    commit_copies();
+  }
+
+  // Starts copying a kv tile, and computes the mods' values for its keys and differences.
+  __forceinline__ void load_tile(const KvTile& tile, int stage) {
+    load_rows<typename S::QkRows, Plan::tile_kv, Plan::head_dim_qk, S::element_bytes, S::threads, Plan::vector_bytes>(
+        k_address(stage), matrix_of(args_.k, work_.context.b, work_.kv_head, S::element_bytes),
+        args_.k.row_stride_elems, tile.first_key, args_.kv_len);
+    load_rows<typename S::VRows, Plan::tile_kv, Plan::head_dim_v, S::element_bytes, S::threads, Plan::vector_bytes>(
+        v_address(stage), matrix_of(args_.v, work_.context.b, work_.kv_head, S::element_bytes),
+        args_.v.row_stride_elems, tile.first_key, args_.kv_len);
+    commit_copies();
+    staged_.stage(stage, params_, work_, tile.first_key);
+  }
+
+  __forceinline__ uint32 k_address(int stage) const { return q_address_ + S::k_offset + stage * S::k_stage_bytes; }
+  __forceinline__ uint32 v_address(int stage) const { return q_address_ + S::v_offset + stage * S::v_stage_bytes; }
+
+  // Waits for Q. A negative scale is folded into it, so that larger scores always mean larger exponents.
+  __forceinline__ void prepare_queries() {
+    const bool negate = !Mods::has_score_mod && args_.scale < 0.0f;
+    if (!negate && !Plan::q_in_registers) return;
+    wait_for_copies();
+    __syncthreads();
+    if (negate) {
+      constexpr uint32 signs = S::is_f32 ? 0x80000000u : 0x80008000u;
+      uint32* words = reinterpret_cast<uint32*>(smem_);
+      for (int i = threadIdx.x; i < S::q_bytes / 4; i += S::threads) words[i] ^= signs;
+      __syncthreads();
+    }
+    queries_.load();
+  }
+
+  // Visit ----------------------------------------------------------------------------------------------------------
+
+  // The first warp looks for tiles, two ahead of their use: what it posts is read after the next barrier.
+  static __forceinline__ bool is_scout() { return threadIdx.x < 32; }
+  __forceinline__ SharedCursor& shared_cursor() const {
+    static_assert(sizeof(SharedCursor) <= S::cursor_bytes, "cursor_bytes");
+    return *reinterpret_cast<SharedCursor*>(smem_ + S::cursor_offset);
+  }
+  __forceinline__ TileCursor<Plan, Mods> cursor() const {
+    return TileCursor<Plan, Mods>(shared_cursor().state, args_, params_, work_);
+  }
+  __forceinline__ void post_next(int slot) const {
+    const KvTile tile = cursor().next();
+    if (threadIdx.x == 0) shared_cursor().posted[slot] = tile;
+  }
+  __forceinline__ KvTile posted(int slot) const { return shared_cursor().posted[slot]; }
+
+  // Two stages: the next tile is copied while this one is worked on.
+  __forceinline__ void visit_prefetching(KvTile tile) {
+    int stage = 0;
+    while (true) {
+      wait_for_copies();
+      __syncthreads();  // this tile is there, and nobody reads the other stage any more
+      const KvTile next = posted(stage ^ 1);
+      if (next.first_key >= 0) {
+        load_tile(next, stage ^ 1);
+        if (is_scout()) post_next(stage);
+      }
+      visit(tile, stage);
+      if (next.first_key < 0) break;
+      tile = next;
+      stage ^= 1;
+    }
+  }
+
+  // One stage, for devices with little shared memory.
+  __forceinline__ void visit_in_turn(KvTile tile) {
+    int slot = 0;
+    while (true) {
+      wait_for_copies();
+      __syncthreads();
+      visit(tile, 0);
+      slot ^= 1;
+      tile = posted(slot);
+      if (tile.first_key < 0) break;
+      __syncthreads();
+      load_tile(tile, 0);
+      if (is_scout()) post_next(slot ^ 1);
+    }
+  }
+
+  __forceinline__ void visit(const KvTile& tile, int stage) {
+    const LaneAddress<typename S::QkRows> k = key_lane_address<S>(k_address(stage));
+    const ValueLaneAddress<S> v(v_address(stage));
+    if constexpr (Plan::overlap_steps) {
+      Scores<S> s[2];
+      compute_scores<Plan, S>(s[0], queries_, k, 0);
+#pragma unroll
+      for (int step = 0; step < S::steps; ++step) {
+        if (step + 1 < S::steps) {
+          compute_scores<Plan, S>(s[(step + 1) % 2], queries_, k, (step + 1) * Plan::step_kv);
+        }
+        finish_step(s[step % 2], tile, stage, step * Plan::step_kv, v);
+      }
+    } else {
+#pragma unroll 1
+      for (int step = 0; step < S::steps; ++step) {
+        Scores<S> s;
+        compute_scores<Plan, S>(s, queries_, k, step * Plan::step_kv);
+        finish_step(s, tile, stage, step * Plan::step_kv, v);
+      }
+    }
+  }
+
+  __forceinline__ void finish_step(Scores<S>& s, const KvTile& tile, int stage, int step_first,
+                                   const ValueLaneAddress<S>& v) {
+    if (tile.masked) {
+      modify_scores<Plan, Mods, true, S>(s, params_, work_, rows_, staged_, stage, tile, step_first);
+    } else {
+      modify_scores<Plan, Mods, false, S>(s, params_, work_, rows_, staged_, stage, tile, step_first);
+    }
+    softmax_.raise_maxima(s, o_);
+    softmax_.exponentials(s);
+    accumulate<Plan, S>(o_, to_operand<Plan, S>(s), v, step_first);
+  }
+
+  const ForwardArguments& args_;
+  const Params& params_;
+  uint8* smem_;
+  uint32 q_address_;
+  WorkTile<Mods> work_;
+  QueryFragments<S, Plan::q_in_registers> queries_;
+  ThreadRows<Plan, Mods> rows_;
+  Accumulator<S> o_;
+  Softmax<Plan, Mods, S> softmax_;
+  StagedLevels<Plan, Mods> staged_;
+};
+
+}  // namespace sm80
+
+// The body of `attnc_forward`: see README.md for grid, block and shared memory.
+template <class Plan, class Mods>
+__forceinline__ void forward_sm80(const ForwardArguments& args, const typename Mods::Params& params) {
+  extern __shared__ __align__(128) uint8 forward_smem[];
+  sm80::ForwardTile<Plan, Mods> tile(args, params, forward_smem);
+  tile.run();
+}
+
+}  // namespace attnc

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// Moving tiles of rows from global to shared memory, asynchronously, for any alignment of the rows.
+#pragma once
+
+#include "arguments.cuh"
+#include "sm80/mma.cuh"
+
+namespace attnc {
+namespace sm80 {
+
+__forceinline__ uint32 shared_address(const void* pointer) {
+  return static_cast<uint32>(__cvta_generic_to_shared(pointer));
+}
+
+// Copies `valid_bytes` of [source, source + 16) to shared memory and zeros the rest of the 16 bytes. Nothing outside
+// the valid bytes is read. Asynchronous for vector_bytes >= 4.
+template <int vector_bytes>
+__forceinline__ void copy_chunk(uint32 smem_address, const uint8* source, int valid_bytes) {
+  if constexpr (vector_bytes == 16) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(smem_address), "l"(source), "r"(valid_bytes)
+                 : "memory");
+  } else if constexpr (vector_bytes >= 4) {
+#pragma unroll
+    for (int byte = 0; byte < 16; byte += vector_bytes) {
+      const int valid = min(max(valid_bytes - byte, 0), vector_bytes);
+      asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(smem_address + byte), "l"(source + byte),
+                   "n"(vector_bytes), "r"(valid)
+                   : "memory");
+    }
+  } else {
+    uint32 words[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const uint16* halves = reinterpret_cast<const uint16*>(source) + 2 * i;
+      const uint32 low = 4 * i < valid_bytes ? halves[0] : 0;
+      const uint32 high = 4 * i + 2 < valid_bytes ? halves[1] : 0;
+      words[i] = low | high << 16;
+    }
+    asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(smem_address), "r"(words[0]), "r"(words[1]),
+                 "r"(words[2]), "r"(words[3])
+                 : "memory");
+  }
+}
+
+__forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+__forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_group 0;" ::: "memory"); }
+
+// Starts copying rows [first_row, first_row + tile_rows) of a matrix of `row_count` rows to shared memory. Rows past
+// the end and columns past `head_dim` become zero: what is there in memory never reaches a product.
+template <class Rows, int tile_rows, int head_dim, int element_bytes, int threads, int vector_bytes>
+__forceinline__ void load_rows(uint32 tile_address, const uint8* matrix, int64 row_stride_elems, int first_row,
+                               int row_count) {
+  constexpr int chunks = Rows::chunks;
+  constexpr int row_data_bytes = head_dim * element_bytes;
+  constexpr int total = tile_rows * chunks;
+  const int thread = thread_index();
+  const int64 row_stride_bytes = row_stride_elems * element_bytes;
+  const uint8* tile = matrix + first_row * row_stride_bytes;
+  const int rows_left = row_count - first_row;
+
+  if constexpr (threads % chunks == 0) {
+    // Every thread keeps its chunk and walks down the rows.
+    constexpr int row_step = threads / chunks;
+    const int chunk = thread % chunks;
+    int row = thread / chunks;
+    const uint8* source = tile + row * row_stride_bytes + chunk * 16;
+    const int column_bytes = min(max(row_data_bytes - chunk * 16, 0), 16);
+#pragma unroll 4
+    for (int i = 0; i < (tile_rows + row_step - 1) / row_step; ++i) {
+      if (tile_rows % row_step == 0 || row < tile_rows) {
+        copy_chunk<vector_bytes>(tile_address + Rows::offset(row, chunk), source, row < rows_left ? column_bytes : 0);
+      }
+      row += row_step;
+      source += row_step * row_stride_bytes;
+    }
+  } else {
+#pragma unroll 2
+    for (int i = thread; i < total; i += threads) {
+      const int row = i / chunks;
+      const int chunk = i % chunks;
+      const int column_bytes = min(max(row_data_bytes - chunk * 16, 0), 16);
+      copy_chunk<vector_bytes>(tile_address + Rows::offset(row, chunk), tile + row * row_stride_bytes + chunk * 16,
+                               row < rows_left ? column_bytes : 0);
+    }
+  }
+}
+
+// The first element of a tensor's (batch, head) matrix.
+__forceinline__ const uint8* matrix_of(const TensorArgument& t, int batch, int head, int element_bytes) {
+  return static_cast<const uint8*>(t.data) +
+         (batch * t.batch_stride_elems + head * t.head_stride_elems) * element_bytes;
+}
+
+}  // namespace sm80
+}  // namespace attnc

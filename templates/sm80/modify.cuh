@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// The user's part of a step: score mods and masks applied to scores in registers.
+#pragma once
+
+#include "sm80/scores.cuh"
+#include "sm80/tiles.cuh"
+
+namespace attnc {
+namespace sm80 {
+
+// Column and diagonal values of one kv tile, staged in shared memory as words; word w of all keys, then word w + 1. Two
+// buffers: one tile's values are written while the tile before it is read.
+template <class Plan, class Mods>
+struct StagedLevels {
+  using S = Shape<Plan, Mods>;
+  static constexpr int column_words = Mods::column_words;
+  static constexpr int diagonal_words = Mods::diagonal_words;
+  static constexpr bool any = column_words > 0 || diagonal_words > 0;
+  static constexpr int differences = S::tile_q + Plan::tile_kv;
+
+  uint8* smem;
+
+  __forceinline__ uint32* columns(int buffer) const {
+    return reinterpret_cast<uint32*>(smem + S::column_offset) + buffer * S::column_stage_words;
+  }
+  __forceinline__ uint32* diagonals(int buffer) const {
+    return reinterpret_cast<uint32*>(smem + S::diagonal_offset) + buffer * S::diagonal_stage_words;
+  }
+
+  // Computes the values of the tile that starts at `first_key`. Indices past the end are clamped: mods never see them.
+  __forceinline__ void stage(int buffer, const typename Mods::Params& params, const WorkTile<Mods>& work,
+                             int first_key) const {
+    const TileContext& t = work.context;
+    if constexpr (column_words > 0) {
+      for (int i = threadIdx.x; i < Plan::tile_kv; i += S::threads) {
+        const typename Mods::Column value = Mods::column(params, t, work.uniform, min(first_key + i, t.kv_len - 1));
+        uint32 words[column_words];
+        memcpy(words, &value, sizeof(words));
+#pragma unroll
+        for (int w = 0; w < column_words; ++w) columns(buffer)[w * Plan::tile_kv + i] = words[w];
+      }
+    }
+    if constexpr (diagonal_words > 0) {
+      for (int i = threadIdx.x; i < differences; i += S::threads) {
+        const int difference = work.q_first - first_key + i - (Plan::tile_kv - 1);
+        const typename Mods::Diagonal value =
+            Mods::diagonal(params, t, work.uniform, min(max(difference, 1 - t.kv_len), t.q_len - 1));
+        uint32 words[diagonal_words];
+        memcpy(words, &value, sizeof(words));
+#pragma unroll
+        for (int w = 0; w < diagonal_words; ++w) diagonals(buffer)[w * differences + i] = words[w];
+      }
+    }
+  }
+
+  __forceinline__ typename Mods::Column column(int buffer, int key) const {
+    typename Mods::Column value{};
+    if constexpr (column_words > 0) {
+      uint32 words[column_words];
+#pragma unroll
+      for (int w = 0; w < column_words; ++w) words[w] = columns(buffer)[w * Plan::tile_kv + key];
+      memcpy(&value, words, sizeof(words));
+    }
+    return value;
+  }
+
+  // `difference` is that of row and key within the tile: row - key + tile_kv - 1.
+  __forceinline__ typename Mods::Diagonal diagonal(int buffer, int difference) const {
+    typename Mods::Diagonal value{};
+    if constexpr (diagonal_words > 0) {
+      uint32 words[diagonal_words];
+#pragma unroll
+      for (int w = 0; w < diagonal_words; ++w) words[w] = diagonals(buffer)[w * differences + difference];
+      memcpy(&value, words, sizeof(words));
+    }
+    return value;
+  }
+};
+
+// The rows a thread owns: row r is tile row first + 8 * r.
+template <class Plan, class Mods>
+struct ThreadRows {
+  using S = Shape<Plan, Mods>;
+  int first;
+  typename Mods::Row values[S::rows];
+
+  __forceinline__ ThreadRows()
+      : first(thread_index() / 32 * Plan::rows_per_warp + thread_index() % 32 / 4) {}
+
+  __forceinline__ void compute(const typename Mods::Params& params, const WorkTile<Mods>& work) {
+#pragma unroll
+    for (int r = 0; r < S::rows; ++r) values[r] = Mods::row(params, work.context, work.uniform, q_idx(work, r));
+  }
+  // Rows past the end stand for the last one; they are never written.
+  __forceinline__ int q_idx(const WorkTile<Mods>& work, int r) const {
+    return min(work.q_first + first + 8 * r, work.q_last);
+  }
+};
+
+// Applies the score mod, and with `masked` the mask, the end of the keys and the visit's row range, to the scores of
+// keys [tile.first_key + step_first, + step_kv). Masked scores become -inf.
+template <class Plan, class Mods, bool masked, class S>
+__forceinline__ void modify_scores(Scores<S>& s, const typename Mods::Params& params, const WorkTile<Mods>& work,
+                                   const ThreadRows<Plan, Mods>& rows, const StagedLevels<Plan, Mods>& staged, int buffer,
+                                   const KvTile& tile, int step_first) {
+  if constexpr (!masked && !Mods::has_score_mod) return;
+  const TileContext& t = work.context;
+  const int thread_key = 2 * (thread_index() % 4);
+  const int first_key = tile.first_key + step_first + thread_key;  // this thread's first key of the step
+
+  // Keys kept for each row as offsets from first_key.
+  int lo[S::rows], hi[S::rows];
+  float delta[S::rows];
+#pragma unroll
+  for (int r = 0; r < S::rows; ++r) {
+    // Converted once a tile and row; the steps add exact constants.
+    delta[r] = static_cast<float>(tile.first_key + thread_key - rows.q_idx(work, r)) + static_cast<float>(step_first);
+    if constexpr (masked) {
+      lo[r] = 0;
+      hi[r] = t.kv_len;
+      if constexpr (Mods::mask_kind == MaskKind::band) {
+        const Band band = Mods::row_band(params, t, work.uniform, rows.values[r]);
+        lo[r] = max(band.lo, 0);
+        hi[r] = min(band.hi, t.kv_len);
+      }
+      if constexpr (Plan::block_table) {
+        const int row = rows.first + 8 * r;
+        if (row < tile.row_begin || row >= tile.row_end) hi[r] = 0;
+      }
+      lo[r] -= first_key;
+      hi[r] -= first_key;
+    }
+  }
+
+#pragma unroll
+  for (int j = 0; j < S::key_tiles; ++j) {
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      const int offset = 8 * j + e;
+      const int kv_idx = masked ? min(first_key + offset, t.kv_len - 1) : first_key + offset;
+      const int tile_key = step_first + thread_key + offset;
+      const typename Mods::Column column = staged.column(buffer, tile_key);
+#pragma unroll
+      for (int r = 0; r < S::rows; ++r) {
+        float& score = s.x[r / 2][j][r % 2 * 2 + e];
+        const Element element{rows.q_idx(work, r), kv_idx, delta[r] + static_cast<float>(offset)};
+        const typename Mods::Diagonal diagonal =
+            staged.diagonal(buffer, rows.first + 8 * r - tile_key + Plan::tile_kv - 1);
+        float modified = score;
+        if constexpr (Mods::has_score_mod) {
+          modified = Mods::score(params, t, work.uniform, rows.values[r], column, diagonal, element, score);
+        }
+        if constexpr (masked) {
+          bool kept = offset < hi[r];
+          if constexpr (Mods::mask_kind == MaskKind::band) kept = kept && offset >= lo[r];
+          if constexpr (Mods::mask_kind == MaskKind::general) {
+            kept = kept & Mods::keep(params, t, work.uniform, rows.values[r], column, diagonal, element);
+          }
+          modified = kept ? modified : -infinity();
+        }
+        score = modified;
+      }
+    }
+  }
+}
+
+}  // namespace sm80
+}  // namespace attnc

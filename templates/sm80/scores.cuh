@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// Scores of one step: the raw dot products of a warp's query rows with step_kv keys.
+#pragma once
+
+#include "sm80/mma.cuh"
+
+namespace attnc {
+namespace sm80 {
+
+// Accumulator fragments. Element e of [i][j] belongs to thread row 2 * i + e / 2 and to key 8 * j + 2 * (lane % 4) + e % 2
+// of the step.
+template <class S>
+struct Scores {
+  float x[S::row_tiles][S::key_tiles][4];
+};
+
+// The query rows of a warp, in registers or left in shared memory.
+template <class S, bool in_registers>
+struct QueryFragments {
+  LaneAddress<typename S::QkRows> address;
+
+  __forceinline__ QueryFragments(uint32 q_address, int first_row)
+      : address(q_address, first_row + thread_index() % 16, thread_index() % 32 / 16) {}
+  __forceinline__ void load() {}
+  __forceinline__ Fragment4 get(int i, int d) const { return load_matrices(address.at(16 * i, 2 * d)); }
+};
+
+template <class S>
+struct QueryFragments<S, true> {
+  LaneAddress<typename S::QkRows> address;
+  Fragment4 fragments[S::row_tiles][S::depths];
+
+  __forceinline__ QueryFragments(uint32 q_address, int first_row)
+      : address(q_address, first_row + thread_index() % 16, thread_index() % 32 / 16) {}
+  __forceinline__ void load() {
+#pragma unroll
+    for (int i = 0; i < S::row_tiles; ++i) {
+#pragma unroll
+      for (int d = 0; d < S::depths; ++d) fragments[i][d] = load_matrices(address.at(16 * i, 2 * d));
+    }
+  }
+  __forceinline__ Fragment4 get(int i, int d) const { return fragments[i][d]; }
+};
+
+// Where a lane reads K: matrices (keys 0-7, first chunk), (keys 0-7, second), (keys 8-15, first), (keys 8-15, second).
+template <class S>
+__forceinline__ LaneAddress<typename S::QkRows> key_lane_address(uint32 k_address) {
+  const int lane = thread_index() % 32;
+  return {k_address, lane % 8 + lane / 16 * 8, lane / 8 % 2};
+}
+
+template <class S>
+__forceinline__ void clear(Scores<S>& s) {
+#pragma unroll
+  for (int i = 0; i < S::row_tiles; ++i) {
+#pragma unroll
+    for (int j = 0; j < S::key_tiles; ++j) {
+#pragma unroll
+      for (int e = 0; e < 4; ++e) s.x[i][j][e] = 0.0f;
+    }
+  }
+}
+
+// s = Q K^T for keys [first_row, first_row + step_kv) of the tile that `k` points into.
+template <class Plan, class S, class Queries>
+__forceinline__ void compute_scores(Scores<S>& s, const Queries& queries, const LaneAddress<typename S::QkRows>& k,
+                                    int first_row) {
+  clear(s);
+  if constexpr (!S::is_f32) {
+#pragma unroll
+    for (int d = 0; d < S::depths; ++d) {
+      Fragment4 q[S::row_tiles];
+#pragma unroll
+      for (int i = 0; i < S::row_tiles; ++i) q[i] = queries.get(i, d);
+#pragma unroll
+      for (int j = 0; j < S::key_tiles; j += 2) {
+        const Fragment4 keys = load_matrices(k.at(first_row + 8 * j, 2 * d));
+#pragma unroll
+        for (int i = 0; i < S::row_tiles; ++i) {
+          multiply_add<Plan::dtype>(s.x[i][j], q[i].x, keys.x[0], keys.x[1]);
+          multiply_add<Plan::dtype>(s.x[i][j + 1], q[i].x, keys.x[2], keys.x[3]);
+        }
+      }
+    }
+  } else {
+    // Three tf32 products for one fp32 product. The tensor core truncates when it accumulates, so only a few products
+    // are chained, small terms first, and the chains are summed by rounded additions.
+    constexpr int chain = 2;
+#pragma unroll
+    for (int d0 = 0; d0 < S::depths; d0 += chain) {
+      uint32 q_high[S::row_tiles][chain][4], q_low[S::row_tiles][chain][4];
+#pragma unroll
+      for (int i = 0; i < S::row_tiles; ++i) {
+#pragma unroll
+        for (int c = 0; c < chain; ++c) {
+          const Fragment4 q = queries.get(i, d0 + c);
+#pragma unroll
+          for (int r = 0; r < 4; ++r) split_tf32(q.x[r], q_high[i][c][r], q_low[i][c][r]);
+        }
+      }
+#pragma unroll
+      for (int j = 0; j < S::key_tiles; j += 2) {
+        uint32 k_high[chain][4], k_low[chain][4];
+#pragma unroll
+        for (int c = 0; c < chain; ++c) {
+          const Fragment4 keys = load_matrices(k.at(first_row + 8 * j, 2 * (d0 + c)));
+#pragma unroll
+          for (int r = 0; r < 4; ++r) split_tf32(keys.x[r], k_high[c][r], k_low[c][r]);
+        }
+#pragma unroll
+        for (int i = 0; i < S::row_tiles; ++i) {
+#pragma unroll
+          for (int half = 0; half < 2; ++half) {
+            float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+            for (int c = 0; c < chain; ++c) {
+              multiply_add<DType::f32>(sum, q_low[i][c], k_high[c][2 * half], k_high[c][2 * half + 1]);
+              multiply_add<DType::f32>(sum, q_high[i][c], k_low[c][2 * half], k_low[c][2 * half + 1]);
+            }
+#pragma unroll
+            for (int c = 0; c < chain; ++c) {
+              multiply_add<DType::f32>(sum, q_high[i][c], k_high[c][2 * half], k_high[c][2 * half + 1]);
+            }
+#pragma unroll
+            for (int e = 0; e < 4; ++e) s.x[i][j + half][e] += sum[e];
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace sm80
+}  // namespace attnc

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// Online softmax with a lazy maximum.
+//
+// The maximum that exponents are relative to is raised only when a score exceeds it by more than `slack_log2`; until
+// then exponentials grow to at most 2^slack. So the common step needs no reduction across lanes and no rescale of the
+// output: each thread compares its own scores with a limit and a warp vote decides. (The threshold is that of
+// FlashAttention-4; the vote per warp replaces its correction warps.)
+#pragma once
+
+#include "contract.cuh"
+#include "sm80/accumulate.cuh"
+
+namespace attnc {
+namespace sm80 {
+
+inline constexpr float slack_log2 = 8.0f;
+
+// Where a score mod's bound makes any maximum unnecessary: exp2 of the bound must fit P's type, and its sums fp32.
+template <class Plan, class Mods>
+struct BoundedScores {
+  static constexpr float bound = Mods::score_bound_log2;
+  static constexpr float largest_bound = Plan::dtype == DType::f16 ? 10.0f : 90.0f;
+  // Exponents above this are shifted down, to leave room for sums over keys and for large V.
+  static constexpr float largest_exponent = 60.0f;
+
+  static constexpr bool holds = Mods::has_score_mod && bound > 0.0f && bound <= largest_bound;
+  static constexpr float shift = bound > largest_exponent ? bound - largest_exponent : 0.0f;
+};
+
+template <class Plan, class Mods, class S>
+struct Softmax {
+  static constexpr bool bounded = BoundedScores<Plan, Mods>::holds;
+
+  float to_log2;                      // log2 units per unit of the scores in registers
+  float slack;                        // slack_log2 in units of the scores
+  float limit[S::rows];               // raise the maximum above this score; -inf while a row has kept no key
+  float negative_maximum[S::rows];    // log2 units; 0 while a row has kept no key
+  float sum[S::rows];                 // of this thread's exponentials
+
+  __forceinline__ explicit Softmax(float scale) {
+    // A score mod returns log2 units. Raw dot products are scaled inside the exponential; the sign of a negative scale
+    // has been folded into Q.
+    // A scale of 0 must not turn a masked -inf into NaN.
+    to_log2 = Mods::has_score_mod ? 1.0f : fmaxf(fabsf(scale) * log2_e, 1e-37f);
+    slack = Mods::has_score_mod ? slack_log2 : slack_log2 / to_log2;
+#pragma unroll
+    for (int r = 0; r < S::rows; ++r) {
+      limit[r] = -infinity();
+      negative_maximum[r] = bounded ? -BoundedScores<Plan, Mods>::shift : 0.0f;
+      sum[r] = 0.0f;
+    }
+  }
+
+  // Raises the maxima, and rescales what was accumulated under the old ones, where the step's scores demand it.
+  __forceinline__ void raise_maxima(const Scores<S>& s, Accumulator<S>& o) {
+    if constexpr (bounded) return;
+    float largest[S::rows];
+    bool raise = false;
+#pragma unroll
+    for (int r = 0; r < S::rows; ++r) {
+      largest[r] = s.x[r / 2][0][r % 2 * 2];
+#pragma unroll
+      for (int j = 0; j < S::key_tiles; ++j) {
+        largest[r] = fmaxf(largest[r], fmaxf(s.x[r / 2][j][r % 2 * 2], s.x[r / 2][j][r % 2 * 2 + 1]));
+      }
+      raise |= largest[r] > limit[r];
+    }
+    if (!__any_sync(0xffffffffu, raise)) return;
+#pragma unroll
+    for (int r = 0; r < S::rows; ++r) {
+      float row_largest = fmaxf(largest[r], __shfl_xor_sync(0xffffffffu, largest[r], 1));
+      row_largest = fmaxf(row_largest, __shfl_xor_sync(0xffffffffu, row_largest, 2));
+      // A row is raised only beyond its own limit, so that rounding never lowers a maximum.
+      const bool raised = row_largest > limit[r];
+      const float negative = raised ? -(row_largest * to_log2) : negative_maximum[r];
+      const float rescale = limit[r] == -infinity() ? 0.0f : exp2_approx(negative - negative_maximum[r]);
+      if (raised) {
+        sum[r] *= rescale;
+#pragma unroll
+        for (int n = 0; n < S::out_tiles; ++n) {
+          o.x[r / 2][n][r % 2 * 2] *= rescale;
+          o.x[r / 2][n][r % 2 * 2 + 1] *= rescale;
+        }
+        limit[r] = row_largest + slack;
+        negative_maximum[r] = negative;
+      }
+    }
+  }
+
+  // Scores to exponentials, in place, and their row sums.
+  __forceinline__ void exponentials(Scores<S>& s) {
+#pragma unroll
+    for (int i = 0; i < S::row_tiles; ++i) {
+#pragma unroll
+      for (int j = 0; j < S::key_tiles; ++j) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          const int r = 2 * i + e / 2;
+          float exponent = s.x[i][j][e];
+          if constexpr (!Mods::has_score_mod) {
+            exponent = fmaf(exponent, to_log2, negative_maximum[r]);
+          } else if constexpr (!bounded || BoundedScores<Plan, Mods>::shift > 0.0f) {
+            exponent += negative_maximum[r];
+          }
+          s.x[i][j][e] = exp2_approx(exponent);
+        }
+      }
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float step_sum = s.x[i][0][2 * half] + s.x[i][0][2 * half + 1];
+#pragma unroll
+        for (int j = 1; j < S::key_tiles; ++j) step_sum += s.x[i][j][2 * half] + s.x[i][j][2 * half + 1];
+        sum[2 * i + half] += step_sum;
+      }
+    }
+  }
+
+  // Row sums over the four threads that share a row.
+  __forceinline__ void finish() {
+#pragma unroll
+    for (int r = 0; r < S::rows; ++r) {
+      sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], 1);
+      sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], 2);
+    }
+  }
+
+  // Log2 of the row's sum of exp(score); -inf for a row without keys.
+  __forceinline__ float lse_log2(int r) const {
+    return sum[r] == 0.0f ? -infinity() : log2_approx(sum[r]) - negative_maximum[r];
+  }
+  __forceinline__ float normalizer(int r) const { return sum[r] == 0.0f ? 0.0f : 1.0f / sum[r]; }
+};
+
+}  // namespace sm80
+}  // namespace attnc

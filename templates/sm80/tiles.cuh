@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which kv tiles a CTA visits, and which of them need the mask.
+//
+// Tiles are judged 32 at a time, one per lane, and popped from two ballots: skipping a long run of empty tiles costs
+// one judgement, not one per tile. One warp does this for the CTA, a tile ahead of the copies; its state lives in shared
+// memory, where it costs the other phases no registers.
+#pragma once
+
+#include "arguments.cuh"
+#include "contract.cuh"
+#include "sm80/shape.cuh"
+
+namespace attnc {
+namespace sm80 {
+
+// What a CTA works on: tile_q query rows of one head of one batch, and one split of the keys.
+template <class Mods>
+struct WorkTile {
+  TileContext context;
+  typename Mods::Uniform uniform;
+  int kv_head;
+  int q_first;  // first query row
+  int q_last;   // last query row that exists
+  int split;
+};
+
+struct KvTile {
+  int first_key;  // negative: no more tiles
+  int masked;     // nonzero: some element may be masked, by the mask, the end of the keys or the rows below
+  int row_begin;  // rows of the q tile the visit counts for, relative to q_first
+  int row_end;
+};
+
+// The extremes of row_band over the rows of a q tile: a kv tile is empty when it misses [lowest_lo, highest_hi) and full
+// when it lies in [highest_lo, lowest_hi).
+struct BandExtremes {
+  int lowest_lo, highest_lo, lowest_hi, highest_hi;
+};
+
+template <int tile_q, class Mods>
+__forceinline__ BandExtremes band_extremes(const typename Mods::Params& params, const WorkTile<Mods>& work) {
+  BandExtremes e{0x7fffffff, -0x7fffffff - 1, 0x7fffffff, -0x7fffffff - 1};
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  for (int i = lane; i < tile_q; i += 32) {
+    const int q_idx = min(work.q_first + i, work.q_last);
+    const auto row = Mods::row(params, work.context, work.uniform, q_idx);
+    const Band band = Mods::row_band(params, work.context, work.uniform, row);
+    // A row that keeps nothing must not widen what the tile visits, nor let any tile count as full.
+    const bool empty = band.lo >= band.hi;
+    e.lowest_lo = min(e.lowest_lo, empty ? 0x7fffffff : band.lo);
+    e.highest_hi = max(e.highest_hi, empty ? -0x7fffffff - 1 : band.hi);
+    e.highest_lo = max(e.highest_lo, empty ? 0x7fffffff : band.lo);
+    e.lowest_hi = min(e.lowest_hi, empty ? -0x7fffffff - 1 : band.hi);
+  }
+  constexpr uint32 all = 0xffffffffu;
+  e.lowest_lo = __reduce_min_sync(all, e.lowest_lo);
+  e.highest_lo = __reduce_max_sync(all, e.highest_lo);
+  e.lowest_hi = __reduce_min_sync(all, e.lowest_hi);
+  e.highest_hi = __reduce_max_sync(all, e.highest_hi);
+  return e;
+}
+
+// What a cursor remembers between tiles.
+struct CursorState {
+  // The run of tiles being scanned, and the ballots of its current window of 32.
+  int window_next, window_end, window;
+  uint32 visit, masked;
+  BandExtremes band;
+  // Block tables only: the list position, 32 cached block indices, and the rows the current block row covers.
+  int block_row, position, position_end, partial_count;
+  int cached_from, cached_blocks[32];
+  int row_begin, row_end;
+  int listed_full, restricted;
+};
+
+struct SharedCursor {
+  CursorState state;
+  KvTile posted[2];  // the tile after the one being copied, alternating
+};
+
+// A view of a CursorState in shared memory; every member function is called by all lanes of one warp.
+template <class Plan, class Mods>
+class TileCursor {
+ public:
+  using Params = typename Mods::Params;
+
+  __forceinline__ TileCursor(CursorState& state, const ForwardArguments& args, const Params& params,
+                             const WorkTile<Mods>& work)
+      : shared_(state), args_(args), params_(params), work_(work) {}
+
+  __forceinline__ void start() {
+    CursorState s;
+    if constexpr (Mods::mask_kind == MaskKind::band) s.band = band_extremes<tile_q>(params_, work_);
+    if constexpr (Plan::block_table) {
+      s.block_row = work_.q_first / args_.blocks.q_block - 1;
+      s.position = 0;
+      s.position_end = 0;
+      s.window_next = 0;
+      s.window_end = 0;
+    } else {
+      s.window_next = 0;
+      s.window_end = ceil_div(args_.kv_len, tile_kv);
+      if constexpr (Mods::mask_kind == MaskKind::band) {
+        s.window_next = min(max(s.band.lowest_lo, 0) / tile_kv, s.window_end);
+        s.window_end = ceil_div(min(max(s.band.highest_hi, 0), args_.kv_len), tile_kv);
+      }
+      if (args_.kv_splits > 1) {
+        const int per_split = ceil_div(max(s.window_end - s.window_next, 0), args_.kv_splits);
+        s.window_next += work_.split * per_split;
+        s.window_end = min(s.window_end, s.window_next + per_split);
+      }
+    }
+    s.visit = 0;
+    store(s);
+  }
+
+  // The next tile, in the order of the work; first_key is negative when there is none.
+  __forceinline__ KvTile next() {
+    CursorState s = load();
+    KvTile tile{-1, 0, 0, tile_q};
+    bool more = true;
+    while (s.visit == 0 && more) {
+      if (s.window_next < s.window_end) {
+        judge_window(s);
+      } else if constexpr (Plan::block_table) {
+        more = next_block(s);
+      } else {
+        more = false;
+      }
+    }
+    if (s.visit != 0) {
+      const int bit = __ffs(s.visit) - 1;
+      s.visit &= s.visit - 1;
+      tile.first_key = (s.window + bit) * tile_kv;
+      tile.masked = s.masked >> bit & 1;
+      if constexpr (Plan::block_table) {
+        tile.row_begin = s.row_begin;
+        tile.row_end = s.row_end;
+      }
+    }
+    store(s);
+    return tile;
+  }
+
+ private:
+  static constexpr int tile_q = Shape<Plan, Mods>::tile_q;
+  static constexpr int tile_kv = Plan::tile_kv;
+  static constexpr uint32 all_lanes = 0xffffffffu;
+
+  static constexpr int ceil_div(int value, int divisor) { return (value + divisor - 1) / divisor; }
+  static __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % 32; }
+
+  // Every lane reads the state, one writes it.
+  __forceinline__ CursorState load() const {
+    __syncwarp();
+    return shared_;
+  }
+  __forceinline__ void store(const CursorState& s) const {
+    __syncwarp();
+    if (lane() == 0) {
+      shared_.window_next = s.window_next;
+      shared_.window_end = s.window_end;
+      shared_.window = s.window;
+      shared_.visit = s.visit;
+      shared_.masked = s.masked;
+      shared_.band = s.band;
+      if constexpr (Plan::block_table) {
+        shared_.block_row = s.block_row;
+        shared_.position = s.position;
+        shared_.position_end = s.position_end;
+        shared_.partial_count = s.partial_count;
+        shared_.cached_from = s.cached_from;
+        shared_.row_begin = s.row_begin;
+        shared_.row_end = s.row_end;
+        shared_.listed_full = s.listed_full;
+        shared_.restricted = s.restricted;
+      }
+    }
+  }
+
+  // Judges tiles [window_next, +32) of what is left of the current run of tiles.
+  __forceinline__ void judge_window(CursorState& s) const {
+    s.window = s.window_next;
+    s.window_next += 32;
+    const int tile = s.window + lane();
+    const int first_key = tile * tile_kv;
+    BlockVerdict verdict = BlockVerdict::empty;
+    if (tile < s.window_end && first_key < args_.kv_len) verdict = judge(s, first_key);
+    bool masked = verdict == BlockVerdict::partial || first_key + tile_kv > args_.kv_len;
+    if constexpr (Plan::block_table) masked |= s.restricted != 0;
+    s.visit = __ballot_sync(all_lanes, verdict != BlockVerdict::empty);
+    s.masked = __ballot_sync(all_lanes, masked);
+  }
+
+  __forceinline__ BlockVerdict judge(const CursorState& s, int first_key) const {
+    if constexpr (Plan::block_table) {
+      if (s.listed_full) return BlockVerdict::full;
+    }
+    const int last_key = min(first_key + tile_kv, args_.kv_len) - 1;
+    if constexpr (Mods::mask_kind == MaskKind::none) {
+      return BlockVerdict::full;
+    } else if constexpr (Mods::mask_kind == MaskKind::band) {
+      if (last_key < s.band.lowest_lo || first_key >= s.band.highest_hi) return BlockVerdict::empty;
+      const bool full = first_key >= s.band.highest_lo && last_key < s.band.lowest_hi;
+      return full ? BlockVerdict::full : BlockVerdict::partial;
+    } else if constexpr (Mods::has_classifier) {
+      return Mods::classify(params_, work_.context, work_.uniform,
+                            BlockRange{work_.q_first, work_.q_last, first_key, last_key});
+    } else {
+      return BlockVerdict::partial;
+    }
+  }
+
+  // Moves to the next block of the table: the rest of this block row's partial list, then its full list, then the next
+  // block row that the q tile reaches into. A split takes an equal share of each row's blocks.
+  __forceinline__ bool next_block(CursorState& s) const {
+    const BlockTableArgument& table = args_.blocks;
+    while (s.position >= s.position_end) {
+      ++s.block_row;
+      const int64 first_row = static_cast<int64>(s.block_row) * table.q_block;
+      if (first_row > work_.q_last) return false;
+      s.row_begin = max(static_cast<int>(first_row) - work_.q_first, 0);
+      s.row_end = static_cast<int>(min(first_row + table.q_block - work_.q_first, static_cast<int64>(tile_q)));
+      s.restricted = s.row_begin > 0 || work_.q_first + s.row_end <= work_.q_last;
+      const int64 counts = work_.context.b * table.counts_batch_stride + work_.context.h * table.counts_head_stride;
+      s.partial_count = table.kv_num_blocks ? table.kv_num_blocks[counts + s.block_row] : 0;
+      const int full_count = table.full_kv_num_blocks ? table.full_kv_num_blocks[counts + s.block_row] : 0;
+      const int per_split = ceil_div(s.partial_count + full_count, max(args_.kv_splits, 1));
+      s.position = work_.split * per_split;
+      s.position_end = min(s.position + per_split, s.partial_count + full_count);
+      s.cached_from = s.position - 32;
+    }
+    if (s.position - s.cached_from >= 32) {
+      // One coalesced load of the next 32 indices, one per lane.
+      s.cached_from = s.position;
+      const int p = s.position + lane();
+      if (p < s.partial_count) {
+        const int64 list = work_.context.b * table.indices_batch_stride +
+                           work_.context.h * table.indices_head_stride + s.block_row * table.indices_row_stride;
+        shared_.cached_blocks[lane()] = table.kv_indices[list + p];
+      } else if (p < s.position_end) {
+        const int64 list = work_.context.b * table.full_indices_batch_stride +
+                           work_.context.h * table.full_indices_head_stride +
+                           s.block_row * table.full_indices_row_stride;
+        shared_.cached_blocks[lane()] = table.full_kv_indices[list + p - s.partial_count];
+      }
+      __syncwarp();
+    }
+    const int block = shared_.cached_blocks[s.position - s.cached_from];
+    s.listed_full = s.position >= s.partial_count;
+    ++s.position;
+    const int tiles_per_block = table.kv_block / tile_kv;
+    s.window_next = block * tiles_per_block;
+    s.window_end = s.window_next + tiles_per_block;
+    return true;
+  }
+
+  CursorState& shared_;
+  const ForwardArguments& args_;
+  const Params& params_;
+  const WorkTile<Mods>& work_;
+};
+
+}  // namespace sm80
+}  // namespace attnc
