@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// A kernel-form program as the printers see it: leaves resolved, loads split into addresses per level, and every value
+// assigned to the function of the contract that computes it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "compiler/ir/program.h"
+
+namespace attnc::cuda {
+
+/// How device code is to be written.
+struct PrintOptions {
+  bool precise = false;          ///< no approximate transcendentals
+  bool canonical_names = false;  ///< p0, b0 for captures instead of the user's names (for signatures)
+  bool line_directives = false;  ///< #line before each statement: messages then name the line of the printed program
+};
+
+struct DeviceValue {
+  enum class Kind {
+    literal,     ///< `text` is all
+    input,       ///< a coordinate, length, dot or scale; spelled by the function it stands in
+    param,       ///< `text` is all
+    difference,  ///< q_idx - kv_idx
+    delta,       ///< float(kv_idx - q_idx): Element::delta where there is one
+    computed,
+  };
+  Kind kind = Kind::computed;
+  Type type = Type::f32;
+  ir::Level level = ir::Level::uniform;
+  Input input = Input::score;
+  std::string name;           ///< computed: an identifier, unique in the program
+  std::string text;           ///< computed: an expression in which $0, $1, ... stand for the operands
+  std::vector<int> operands;  ///< earlier values
+  int cost = 0;               ///< of this value alone, in units of a multiply-add
+  int line = 0;               ///< 1 + number of the instruction in the printed program
+  std::string comment;        ///< the instruction, for readers
+};
+
+struct DeviceProgram {
+  std::vector<DeviceValue> values;
+  std::vector<int> results;  ///< in the order asked for; -1 for ir::no_value
+
+  const DeviceValue& operator[](int id) const { return values[static_cast<std::size_t>(id)]; }
+  DeviceValue& operator[](int id) { return values[static_cast<std::size_t>(id)]; }
+};
+
+/// The values that `results` (ids of `program`, ir::no_value allowed) need. `param_texts` and `buffer_texts` spell the
+/// captures, by slot. f32(kv_idx - q_idx + c) becomes delta + c.
+DeviceProgram make_device_program(const ir::Program& program, const std::vector<ir::ValueId>& results,
+                                  const std::vector<std::string>& param_texts,
+                                  const std::vector<std::string>& buffer_texts, const PrintOptions& options);
+
+/// Moves column and diagonal values to element level where computing them per score is cheaper than fetching them from
+/// shared memory.
+void recompute_cheap_values(DeviceProgram& program);
+
+}  // namespace attnc::cuda

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/cuda/kernel_source.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "compiler/bounds/bounds.h"
+#include "compiler/ir/print.h"
+#include "compiler/passes/passes.h"
+
+namespace attnc::cuda {
+namespace {
+
+/// Raise when a signature's text changes its meaning.
+constexpr int signature_schema = 1;
+
+/// Without values that every call proves constant: `everything()` costs nothing.
+ir::Program simplified(const ir::Program& program) { return passes::canonicalize(bounds::drop_dead_mods(program)); }
+
+bool uses_approximations(const KernelRequest& request) {
+  // The approximations' errors are far below the rounding of 16-bit types, and far above that of f32.
+  return !request.precise && request.dtype != DType::f32;
+}
+
+struct Planned {
+  PrintedMods mods;
+  plan::TilePlan plan;
+};
+
+Planned print_and_plan(const ir::Program& natural, const ir::Program& program, const KernelRequest& request,
+                       const PrintOptions& options) {
+  Planned planned;
+  planned.mods = print_mods(natural, program, options);
+  plan::Problem problem;
+  problem.dtype = request.dtype;
+  problem.head_dim_qk = request.head_dim_qk;
+  problem.head_dim_v = request.head_dim_v;
+  problem.block_table = request.block_table;
+  problem.vector_bytes = request.vector_bytes;
+  problem.tensor_maps = request.tensor_maps;
+  problem.mods = planned.mods.traits;
+  planned.plan = plan::make_plan(problem, request.target);
+  return planned;
+}
+
+}  // namespace
+
+KernelSource make_kernel_source(const ir::Program& program, const KernelRequest& request, bool line_directives) {
+  PrintOptions options;
+  options.precise = !uses_approximations(request);
+  options.line_directives = line_directives;
+  const Planned planned = print_and_plan(program, simplified(program), request, options);
+  return {planned.plan, planned.mods.traits, param_layout(program), stitch(planned.mods, planned.plan)};
+}
+
+std::string make_signature(const ir::Program& program, const KernelRequest& request, std::string_view toolchain,
+                           const std::vector<std::string>& flags) {
+  PrintOptions options;
+  options.precise = !uses_approximations(request);
+  options.canonical_names = true;
+  const Planned planned = print_and_plan(program, simplified(program), request, options);
+  // The printed mods stand in the signature whole: a change of any pass or printer then changes the key, and no version
+  // number has to be remembered.
+  return fmt::format("attnc cuda kernel, schema {}\ntarget {}\nnvrtc {}\nflags {}\ntemplates {}\nplan {}\nprogram\n{}mods\n{}",
+                     signature_schema, request.target.name(), toolchain, fmt::join(flags, " "),
+                     templates_digest(planned.plan.family), plan::print(planned.plan), ir::print(program, true),
+                     planned.mods.text);
+}
+
+}  // namespace attnc::cuda

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// All that the compiler has to say about one kernel: its plan, its text, its name in the cache.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "compiler/cuda/params.h"
+#include "compiler/cuda/source.h"
+#include "compiler/plan/tile_plan.h"
+
+namespace attnc::cuda {
+
+/// What the kernel is for; nothing here is a shape, a stride or a scalar.
+struct KernelRequest {
+  DType dtype = DType::bf16;
+  int head_dim_qk = 64;
+  int head_dim_v = 64;
+  bool precise = false;
+  bool block_table = false;
+  int vector_bytes = 16;     ///< see plan::Problem
+  bool tensor_maps = true;   ///< see plan::Problem
+  plan::Target target;
+};
+
+struct KernelSource {
+  plan::TilePlan plan;
+  ModsTraits traits;
+  ParamLayout layout;
+  std::string text;  ///< for NVRTC; with the user's names
+};
+
+/// `program` as VariantSpec holds it. Throws Error (unsupported, internal).
+KernelSource make_kernel_source(const ir::Program& program, const KernelRequest& request, bool line_directives = true);
+
+/// Canonical text of everything that changes the binary: schema, target, `toolchain` (NVRTC's version), `flags`, the
+/// templates' digest, the plan and the mods. Equal meaning gives equal text; the user's names are not in it.
+std::string make_signature(const ir::Program& program, const KernelRequest& request, std::string_view toolchain,
+                           const std::vector<std::string>& flags);
+
+}  // namespace attnc::cuda

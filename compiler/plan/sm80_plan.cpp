@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// Plans of the portable kernel (templates/sm80): the best tile known for each head dimension, made smaller until it fits
+// the device's shared memory.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "compiler/plan/tile_plan.h"
+#include "dsl/error.h"
+
+namespace attnc::plan {
+namespace {
+
+int round_up(int value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+int element_bytes(DType dtype) { return dtype == DType::f32 ? 4 : 2; }
+
+/// A row of a tile in shared memory: swizzled whole 128-byte lines, or padded to an odd number of 16-byte chunks.
+int row_bytes(int columns, int element) {
+  const int chunks = columns * element / 16;
+  return (chunks % 8 == 0 ? chunks : chunks | 1) * 16;
+}
+
+struct Tile {
+  int warps, rows_per_warp, tile_kv, step_kv, stages;
+  bool q_in_registers, overlap_steps;
+  int min_blocks;
+};
+
+/// `columns`: the larger of the two head dimensions, padded to 16.
+Tile preferred_tile(DType dtype, int columns) {
+  if (dtype == DType::f32) {
+    if (columns <= 64) return {4, 16, 32, 32, 2, false, false, 1};
+    if (columns <= 128) return {4, 16, 32, 32, 1, false, false, 1};
+    return {4, 16, 16, 16, 1, false, false, 1};
+  }
+  if (columns <= 64) return {4, 32, 64, 32, 2, true, false, 2};
+  if (columns <= 128) return {4, 32, 64, 32, 2, false, false, 1};
+  if (columns <= 192) return {8, 16, 64, 32, 2, false, false, 1};
+  return {8, 16, 32, 32, 2, false, false, 1};
+}
+
+/// The next smaller tile, giving up first what costs least; false when there is none.
+bool shrink(TilePlan& plan) {
+  if (plan.tile_kv > 32) {
+    plan.tile_kv /= 2;
+  } else if (plan.stages > 1) {
+    plan.stages = 1;
+  } else if (plan.warps > 4) {
+    plan.warps /= 2;
+  } else if (plan.tile_kv > 16) {
+    plan.tile_kv /= 2;
+  } else if (plan.rows_per_warp > 16) {
+    plan.rows_per_warp = 16;
+  } else if (plan.warps > 1) {
+    plan.warps /= 2;
+  } else {
+    return false;
+  }
+  plan.step_kv = std::min(plan.step_kv, plan.tile_kv);
+  return true;
+}
+
+}  // namespace
+
+int sm80_smem_bytes(const TilePlan& plan, const cuda::ModsTraits& mods) {
+  constexpr int cursor_bytes = 256;
+  const int element = element_bytes(plan.dtype);
+  const int qk_row = row_bytes(round_up(plan.head_dim_qk, 16), element);
+  const int v_row = row_bytes(round_up(plan.head_dim_v, 16), element);
+  const int tile_q = plan.warps * plan.rows_per_warp;
+  const bool stages_output = plan.dtype != DType::f32 && plan.vector_bytes == 16;
+  const int q_bytes = std::max(tile_q * qk_row, stages_output ? tile_q * v_row : 0);
+  const int kv_bytes = plan.stages * plan.tile_kv * (qk_row + v_row);
+  const int level_words = plan.tile_kv * mods.column_words + (tile_q + plan.tile_kv) * mods.diagonal_words;
+  return q_bytes + kv_bytes + 2 * level_words * 4 + cursor_bytes;
+}
+
+TilePlan make_sm80_plan(const Problem& problem, const Target& target) {
+  const int columns = round_up(std::max(problem.head_dim_qk, problem.head_dim_v), 16);
+  const Tile tile = preferred_tile(problem.dtype, columns);
+  TilePlan plan;
+  plan.family = KernelFamily::sm80;
+  plan.dtype = problem.dtype;
+  plan.head_dim_qk = problem.head_dim_qk;
+  plan.head_dim_v = problem.head_dim_v;
+  plan.block_table = problem.block_table;
+  plan.vector_bytes = std::max(problem.vector_bytes, element_bytes(problem.dtype));
+  plan.warps = tile.warps;
+  plan.rows_per_warp = tile.rows_per_warp;
+  plan.tile_kv = tile.tile_kv;
+  plan.step_kv = tile.step_kv;
+  plan.stages = tile.stages;
+  plan.q_in_registers = tile.q_in_registers;
+  plan.overlap_steps = tile.overlap_steps;
+  plan.min_blocks = tile.min_blocks;
+  while (sm80_smem_bytes(plan, problem.mods) > target.smem_limit_bytes) {
+    if (!shrink(plan)) {
+      throw Error(ErrorCode::internal,
+                  fmt::format("attnc: no tile of {} fits the {} bytes of shared memory of {}. Please report it with the "
+                              "expression.",
+                              print(plan), target.smem_limit_bytes, target.name()));
+    }
+  }
+  plan.tile_q = plan.warps * plan.rows_per_warp;
+  plan.threads = plan.warps * 32;
+  plan.smem_bytes = sm80_smem_bytes(plan, problem.mods);
+  return plan;
+}
+
+}  // namespace attnc::plan

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/plan/tile_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "dsl/error.h"
+
+namespace attnc::plan {
+namespace {
+
+std::string_view dtype_name(DType dtype) { return name(dtype); }
+
+void check_problem(const Problem& problem) {
+  if (problem.dtype != DType::f32 && problem.dtype != DType::f16 && problem.dtype != DType::bf16) {
+    throw Error(ErrorCode::unsupported,
+                fmt::format("attnc: dtype = {}: GPU kernels take f32, f16 and bf16", name(problem.dtype)));
+  }
+  for (const int dim : {problem.head_dim_qk, problem.head_dim_v}) {
+    if (dim < 1 || dim > 256) {
+      throw Error(ErrorCode::unsupported, fmt::format("attnc: head_dim = {}: GPU kernels take 1 to 256", dim));
+    }
+  }
+}
+
+}  // namespace
+
+std::string print(const TilePlan& plan) {
+  if (plan.family == KernelFamily::sm80) {
+    return fmt::format(
+        "TilePlan(family=sm80, dtype={}, head_dim_qk={}, head_dim_v={}, block_table={}, tile_q={}, tile_kv={}, step_kv={}, "
+        "stages={}, warps={}, rows_per_warp={}, q_in_registers={}, overlap_steps={}, min_blocks={}, vector_bytes={}, "
+        "threads={}, smem_bytes={})",
+        dtype_name(plan.dtype), plan.head_dim_qk, plan.head_dim_v, plan.block_table, plan.tile_q, plan.tile_kv,
+        plan.step_kv, plan.stages, plan.warps, plan.rows_per_warp, plan.q_in_registers, plan.overlap_steps,
+        plan.min_blocks, plan.vector_bytes, plan.threads, plan.smem_bytes);
+  }
+  return fmt::format(
+      "TilePlan(family=sm90, dtype={}, head_dim_qk={}, head_dim_v={}, block_table={}, tile_q={}, tile_kv={}, stages={}, "
+      "consumer_warpgroups={}, ping_pong={}, consumer_registers={}, producer_registers={}, classify_tiles={}, "
+      "longest_first={}, threads={}, smem_bytes={})",
+      dtype_name(plan.dtype), plan.head_dim_qk, plan.head_dim_v, plan.block_table, plan.tile_q, plan.tile_kv, plan.stages,
+      plan.consumer_warpgroups, plan.ping_pong, plan.consumer_registers, plan.producer_registers, plan.classify_tiles,
+      plan.longest_first, plan.threads, plan.smem_bytes);
+}
+
+TilePlan make_plan(const Problem& problem, const Target& target) {
+  check_problem(problem);
+  return make_sm80_plan(problem, target);
+}
+
+}  // namespace attnc::plan

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a kernel is laid out for one kind of problem: a plain value, printable, and part of the kernel's signature.
+//
+// A plan never depends on lengths, batch, head counts, strides or the values of scalars.
+#pragma once
+
+#include <string>
+
+#include "compiler/cuda/mods.h"
+#include "compiler/plan/target.h"
+#include "dsl/types.h"
+
+namespace attnc::plan {
+
+/// What is known before a plan is made.
+struct Problem {
+  DType dtype = DType::bf16;  ///< f32, f16 or bf16
+  int head_dim_qk = 64;       ///< 1 to 256
+  int head_dim_v = 64;
+  bool block_table = false;   ///< visit the blocks of a BlockMask
+  int vector_bytes = 16;      ///< every row of q, k, v and out starts at a multiple of it: 16, 8, 4 or 2
+  bool tensor_maps = true;    ///< q, k and v can be described to the bulk tensor copy engine (needed for sm90)
+  cuda::ModsTraits mods;
+};
+
+enum class KernelFamily {
+  sm80,  ///< templates/sm80: mma.sync and cp.async; runs on SM80 and everything newer
+  sm90,  ///< templates/sm90: WGMMA and TMA; runs on sm_90a only
+};
+
+struct TilePlan {
+  KernelFamily family = KernelFamily::sm80;
+  DType dtype = DType::bf16;
+  int head_dim_qk = 64;
+  int head_dim_v = 64;
+  bool block_table = false;
+  int tile_q = 128;
+  int tile_kv = 64;
+  int stages = 2;
+  int threads = 128;
+  int smem_bytes = 0;         ///< dynamic shared memory of a launch
+
+  // sm80
+  int warps = 4;
+  int rows_per_warp = 16;
+  int step_kv = 32;
+  bool q_in_registers = true;
+  bool overlap_steps = false;
+  int min_blocks = 1;
+  int vector_bytes = 16;
+
+  // sm90
+  int consumer_warpgroups = 0;
+  bool ping_pong = false;
+  int consumer_registers = 0;
+  int producer_registers = 0;
+  bool classify_tiles = false;  ///< Mods::classify (or the band) decides tiles inside the kernel
+  bool longest_first = false;   ///< work grows with q
+
+  bool operator==(const TilePlan&) const = default;
+};
+
+/// `TilePlan(family=sm80, tile_q=128, ...)`: what applies to the family, on one line.
+std::string print(const TilePlan& plan);
+
+/// Throws Error(unsupported) for a dtype or head dimension that no kernel takes; Error(internal) if nothing fits the
+/// target's shared memory, which is a bug.
+TilePlan make_plan(const Problem& problem, const Target& target);
+/// The portable plan, whatever else the target could run.
+TilePlan make_sm80_plan(const Problem& problem, const Target& target);
+
+/// Dynamic shared memory in bytes; the kernels assert the same numbers.
+int sm80_smem_bytes(const TilePlan& plan, const cuda::ModsTraits& mods);
+int sm90_smem_bytes(const TilePlan& plan, const cuda::ModsTraits& mods);
+
+}  // namespace attnc::plan
