@@ -2,18 +2,19 @@
 /* attnc from C, and from every language that can call C. C11; also C++. Included by <attnc/attnc.h>.
  *
  * Rules that hold for every function:
- * - Nothing is thrown. A function that can fail returns an attnc_status and takes `attnc_error** error` last: NULL if the
- *   caller does not want the message, else *error becomes NULL on success and, on failure, an object that the caller frees
- *   with attnc_error_free.
+ * - Nothing is thrown. A function that can fail returns an attnc_status and takes `attnc_error** error` last: NULL if
+ * the caller does not want the message, else *error becomes NULL on success and, on failure, an object that the caller
+ * frees with attnc_error_free.
  * - A failed call has no effect, and leaves *out parameters alone.
  * - Strings are UTF-8, NUL-terminated and only read during the call, as is everything else that is passed by pointer,
  *   unless said otherwise. attnc never takes ownership of the caller's memory.
- * - What a function named *_create or *_from_* gives belongs to the caller, who frees it with the matching *_free, once,
- *   when no other thread uses it any more. *_free(NULL) does nothing.
- * - Functions that take a `const` handle may be called on one handle from many threads at once. There is no global state.
- * - An option struct begins with `struct_size`, set by its *_INIT macro; all other members 0 mean the default. A program
- *   built with an older header works with a newer library, and one built with a newer header works with an older library
- *   as long as it leaves the members that library does not know at 0. Structs without `struct_size` never change.
+ * - What a function named *_create or *_from_* gives belongs to the caller, who frees it with the matching *_free,
+ * once, when no other thread uses it any more. *_free(NULL) does nothing.
+ * - Functions that take a `const` handle may be called on one handle from many threads at once. There is no global
+ * state.
+ * - An option struct begins with `struct_size`, set by its *_INIT macro; all other members 0 mean the default. A
+ * program built with an older header works with a newer library, and one built with a newer header works with an older
+ * library as long as it leaves the members that library does not know at 0. Structs without `struct_size` never change.
  */
 #pragma once
 
@@ -55,8 +56,8 @@ typedef struct attnc_error attnc_error;
 ATTNC_API const char* attnc_status_name(attnc_status status);
 /* ATTNC_OK for NULL. */
 ATTNC_API attnc_status attnc_error_status(const attnc_error* error);
-/* What went wrong: the argument, its value and the rule; for an expression, its text with a caret under the place. Lives
- * as long as `error`; "" for NULL. */
+/* What went wrong: the argument, its value and the rule; for an expression, its text with a caret under the place.
+ * Lives as long as `error`; "" for NULL. */
 ATTNC_API const char* attnc_error_message(const attnc_error* error);
 ATTNC_API void attnc_error_free(attnc_error* error);
 
@@ -93,8 +94,8 @@ typedef struct attnc_device {
 
 enum { ATTNC_MAX_RANK = 5 };
 
-/* A borrowed tensor. Strides count elements, may be negative, and 0 broadcasts. The memory must stay valid until the work
- * that uses it is done: on a CUDA device, until the stream has passed it. */
+/* A borrowed tensor. Strides count elements, may be negative, and 0 broadcasts. The memory must stay valid until the
+ * work that uses it is done: on a CUDA device, until the stream has passed it. */
 typedef struct attnc_tensor {
   void* data;
   attnc_dtype dtype;
@@ -142,15 +143,15 @@ typedef struct attnc_buffer_value {
 
 /* ---- attention ---- */
 
-/* Told about compilations ("compile") and cache trouble ("cache"). Called on the thread that meets the event, possibly on
- * several at once; must not throw, longjmp, or call back into the same handle. The strings live during the call. */
+/* Told about compilations ("compile") and cache trouble ("cache"). Called on the thread that meets the event, possibly
+ * on several at once; must not throw, longjmp, or call back into the same handle. The strings live during the call. */
 typedef void (*attnc_log_callback)(void* user_data, const char* category, const char* message);
 
 /* What makes a variant: all of it is part of its identity, and none of it is a shape. */
 typedef struct attnc_attention_options {
   size_t struct_size;
-  const char* score_mod; /* text form, e.g. "cap * tanh(score / cap)"; NULL: the score as it is */
-  const char* mask_mod;  /* text form, e.g. "q_idx >= kv_idx"; NULL: every key */
+  const char* score_mod;          /* text form, e.g. "cap * tanh(score / cap)"; NULL: the score as it is */
+  const char* mask_mod;           /* text form, e.g. "q_idx >= kv_idx"; NULL: every key */
   const attnc_param_decl* params; /* what the two texts may name besides the coordinates */
   size_t num_params;
   const attnc_buffer_decl* buffers;
@@ -160,7 +161,7 @@ typedef struct attnc_attention_options {
   int32_t head_dim_v; /* of v and out; 0: as head_dim */
   int32_t precise;    /* 1: no approximate transcendentals */
   attnc_device device;
-  const char* cache_dir; /* NULL: ATTNC_CACHE_DIR, then the XDG cache directory; see docs/cache.md */
+  const char* cache_dir;  /* NULL: ATTNC_CACHE_DIR, then the XDG cache directory; see docs/cache.md */
   attnc_log_callback log; /* NULL: silent. Must stay callable until the handle is freed */
   void* log_user_data;
 } attnc_attention_options;
@@ -172,14 +173,14 @@ typedef struct attnc_block_mask attnc_block_mask;
 /* Per call. Zero-initialised members mean "none" or the default. */
 typedef struct attnc_forward_options {
   size_t struct_size;
-  const attnc_tensor* lse; /* output, f32 [B, Hq, Sq]: natural-log sum of exponentials; NULL: not wanted */
-  const float* scale;      /* softmax scale; NULL: 1/sqrt(head_dim) */
+  const attnc_tensor* lse;         /* output, f32 [B, Hq, Sq]: natural-log sum of exponentials; NULL: not wanted */
+  const float* scale;              /* softmax scale; NULL: 1/sqrt(head_dim) */
   const attnc_param_value* params; /* parameters without a value here take their default */
   size_t num_params;
   const attnc_buffer_value* buffers; /* every captured buffer */
   size_t num_buffers;
-  const attnc_block_mask* block_mask; /* blocks in neither of its lists are skipped; NULL: look at every block. On a CUDA
-                                         device, must not be freed before the stream has passed */
+  const attnc_block_mask* block_mask; /* blocks in neither of its lists are skipped; NULL: look at every block. On a
+                                         CUDA device, must not be freed before the stream has passed */
   void* stream;                       /* CUstream / cudaStream_t; ignored on the CPU */
 } attnc_forward_options;
 #define ATTNC_FORWARD_OPTIONS_INIT \
@@ -229,8 +230,8 @@ typedef struct attnc_block_mask_options {
   int32_t kv_len;
   int32_t block_q; /* rows per block, 16 to 512, a multiple of 16; 0: 128 */
   int32_t block_kv;
-  attnc_device device; /* where the tables are built and live */
-  void* stream;        /* CUDA: the caller's stream */
+  attnc_device device;         /* where the tables are built and live */
+  void* stream;                /* CUDA: the caller's stream */
   int32_t only_partial_blocks; /* 1: list every non-empty block as partial */
   int32_t reserved;            /* 0 */
 } attnc_block_mask_options;
@@ -241,13 +242,28 @@ typedef struct attnc_block_mask_options {
 ATTNC_API attnc_status attnc_block_mask_create(const attnc_block_mask_options* options, attnc_block_mask** out,
                                                attnc_error** error);
 
-/* From FlexAttention-style tables on the host, which are copied: *_num_blocks [batch, heads, q_blocks], *_indices
- * [batch, heads, q_blocks, kv_blocks], with q_blocks = ceil(q_len / block_q). The two full_* tables may both be NULL. */
-ATTNC_API attnc_status attnc_block_mask_from_kv_blocks(const int32_t* kv_num_blocks, const int32_t* kv_indices,
-                                                       const int32_t* full_kv_num_blocks,
-                                                       const int32_t* full_kv_indices, int32_t batch, int32_t heads,
-                                                       int32_t q_len, int32_t kv_len, int32_t block_q, int32_t block_kv,
-                                                       attnc_block_mask** out, attnc_error** error);
+/* FlexAttention-style tables, made elsewhere. Indices ascend in each row and no block is in both lists. */
+typedef struct attnc_kv_blocks {
+  size_t struct_size;
+  const int32_t* kv_num_blocks;      /* host memory [batch, heads, q_blocks], with q_blocks = ceil(q_len / block_q) */
+  const int32_t* kv_indices;         /* [batch, heads, q_blocks, kv_width] */
+  const int32_t* full_kv_num_blocks; /* NULL, as full_kv_indices: no full blocks */
+  const int32_t* full_kv_indices;    /* [batch, heads, q_blocks, full_kv_width] */
+  int32_t kv_width; /* entries per row, at least the greatest count; 0: kv_blocks = ceil(kv_len / block_kv) */
+  int32_t full_kv_width;
+  int32_t batch; /* 0 or 1: one, which broadcasts */
+  int32_t heads;
+  int32_t q_len;
+  int32_t kv_len;
+  int32_t block_q; /* 0: 128 */
+  int32_t block_kv;
+} attnc_kv_blocks;
+#define ATTNC_KV_BLOCKS_INIT \
+  { .struct_size = sizeof(attnc_kv_blocks) }
+
+/* Copies the tables. */
+ATTNC_API attnc_status attnc_block_mask_from_kv_blocks(const attnc_kv_blocks* blocks, attnc_block_mask** out,
+                                                       attnc_error** error);
 
 /* The part of one batch and one head, each kept as extent 1; -1 keeps all of them. */
 ATTNC_API attnc_status attnc_block_mask_slice(const attnc_block_mask* mask, int32_t batch, int32_t head,
@@ -256,8 +272,8 @@ ATTNC_API attnc_status attnc_block_mask_slice(const attnc_block_mask* mask, int3
 ATTNC_API attnc_status attnc_block_mask_slice_q_blocks(const attnc_block_mask* mask, int32_t first, int32_t last,
                                                        attnc_block_mask** out, attnc_error** error);
 /* Blocks that both, or either, hold. The two must agree in shape and block size. */
-ATTNC_API attnc_status attnc_block_mask_and(const attnc_block_mask* a, const attnc_block_mask* b, attnc_block_mask** out,
-                                            attnc_error** error);
+ATTNC_API attnc_status attnc_block_mask_and(const attnc_block_mask* a, const attnc_block_mask* b,
+                                            attnc_block_mask** out, attnc_error** error);
 ATTNC_API attnc_status attnc_block_mask_or(const attnc_block_mask* a, const attnc_block_mask* b, attnc_block_mask** out,
                                            attnc_error** error);
 ATTNC_API void attnc_block_mask_free(attnc_block_mask* mask);
@@ -273,10 +289,13 @@ typedef struct attnc_block_mask_info {
   int32_t block_q;
   int32_t block_kv;
   attnc_device device;
-  double sparsity;      /* percent of blocks skipped, 0 to 100 */
-  int64_t proved_full;  /* blocks decided by interval analysis */
+  double sparsity;     /* percent of blocks skipped, 0 to 100 */
+  int64_t full_blocks; /* of each kind, over all batches and heads */
+  int64_t partial_blocks;
+  int64_t empty_blocks;
+  int64_t proved_full; /* blocks decided by interval analysis */
   int64_t proved_empty;
-  int64_t evaluated;    /* blocks decided by looking at every element */
+  int64_t evaluated; /* blocks decided by looking at every element */
   double build_ms;
 } attnc_block_mask_info;
 #define ATTNC_BLOCK_MASK_INFO_INIT \
@@ -286,18 +305,22 @@ typedef struct attnc_block_mask_info {
 ATTNC_API attnc_status attnc_block_mask_get_info(const attnc_block_mask* mask, attnc_block_mask_info* out,
                                                  attnc_error** error);
 
-/* FlexAttention's tables: pointers into the mask, valid until it is freed. Partial blocks are asked element by element,
- * full ones are not. Indices ascend; entries past the count are unspecified. */
+/* FlexAttention's tables: host memory inside the mask, valid until it is freed. Partial blocks are asked element by
+ * element, full ones are not. Indices ascend; entries past the count are unspecified. */
 typedef struct attnc_block_mask_tables {
   size_t struct_size;
-  const int32_t* kv_num_blocks; /* [batch, heads, q_blocks] */
-  const int32_t* kv_indices;    /* [batch, heads, q_blocks, kv_blocks] */
-  const int32_t* full_kv_num_blocks;
-  const int32_t* full_kv_indices;
-  const int32_t* q_num_blocks; /* [batch, heads, kv_blocks]: the transpose, for backward */
-  const int32_t* q_indices;    /* [batch, heads, kv_blocks, q_blocks] */
-  const int32_t* full_q_num_blocks;
-  const int32_t* full_q_indices;
+  const int32_t* kv_num_blocks;      /* [batch, heads, q_blocks] */
+  const int32_t* kv_indices;         /* [batch, heads, q_blocks, kv_width] */
+  const int32_t* full_kv_num_blocks; /* [batch, heads, q_blocks] */
+  const int32_t* full_kv_indices;    /* [batch, heads, q_blocks, full_kv_width] */
+  const int32_t* q_num_blocks;       /* [batch, heads, kv_blocks]: the transpose, for backward */
+  const int32_t* q_indices;          /* [batch, heads, kv_blocks, q_width] */
+  const int32_t* full_q_num_blocks;  /* [batch, heads, kv_blocks] */
+  const int32_t* full_q_indices;     /* [batch, heads, kv_blocks, full_q_width] */
+  int32_t kv_width;                  /* entries per row: the greatest count, not always the number of blocks */
+  int32_t full_kv_width;
+  int32_t q_width;
+  int32_t full_q_width;
 } attnc_block_mask_tables;
 #define ATTNC_BLOCK_MASK_TABLES_INIT \
   { .struct_size = sizeof(attnc_block_mask_tables) }
@@ -333,7 +356,8 @@ typedef struct attnc_cache_stats {
 ATTNC_API attnc_status attnc_cache_get_stats(const char* cache_dir, attnc_cache_stats* out, char** directory,
                                              attnc_error** error);
 /* Reads every entry in full and sets aside what is damaged. The counts may be NULL. */
-ATTNC_API attnc_status attnc_cache_verify(const char* cache_dir, uint64_t* good, uint64_t* damaged, attnc_error** error);
+ATTNC_API attnc_status attnc_cache_verify(const char* cache_dir, uint64_t* good, uint64_t* damaged,
+                                          attnc_error** error);
 /* Removes leftovers, and least recently used entries down to the limits; UINT64_MAX: the cache's own limit.
  * The counts may be NULL. */
 ATTNC_API attnc_status attnc_cache_prune(const char* cache_dir, uint64_t max_bytes, uint64_t max_entries,

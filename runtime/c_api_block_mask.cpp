@@ -11,7 +11,8 @@ namespace {
 
 constexpr std::size_t kOldestOptions = offsetof(attnc_block_mask_options, reserved) + sizeof(int32_t);
 constexpr std::size_t kOldestInfo = offsetof(attnc_block_mask_info, build_ms) + sizeof(double);
-constexpr std::size_t kOldestTables = offsetof(attnc_block_mask_tables, full_q_indices) + sizeof(void*);
+constexpr std::size_t kOldestTables = offsetof(attnc_block_mask_tables, full_q_width) + sizeof(int32_t);
+constexpr std::size_t kOldestKvBlocks = offsetof(attnc_kv_blocks, block_kv) + sizeof(int32_t);
 
 BlockSize to_block_size(int32_t q, int32_t kv) { return {q == 0 ? BlockSize{}.q : q, kv == 0 ? BlockSize{}.kv : kv}; }
 
@@ -34,32 +35,43 @@ BlockMask create(const attnc_block_mask_options* caller) {
 
 int64_t ceil_div(int64_t n, int64_t divisor) { return (n + divisor - 1) / divisor; }
 
-BlockMask from_kv_blocks(const int32_t* kv_num_blocks, const int32_t* kv_indices, const int32_t* full_kv_num_blocks,
-                         const int32_t* full_kv_indices, int32_t batch, int32_t heads, int32_t q_len, int32_t kv_len,
-                         BlockSize block) {
-  // The spans' lengths follow from these, so they have to make sense before BlockMask can say what is wrong with them.
+BlockMask from_kv_blocks(const attnc_kv_blocks* caller) {
+  const auto c = read_struct(caller, kOldestKvBlocks, "attnc_kv_blocks");
+  const BlockSize block = to_block_size(c.block_q, c.block_kv);
+  const int batch = c.batch == 0 ? 1 : c.batch;
+  const int heads = c.heads == 0 ? 1 : c.heads;
+  // The spans' lengths follow from these, so they have to make sense before BlockMask can say what is wrong with the
+  // rest.
   if (batch < 1 || heads < 1)
-    throw_invalid_argument(fmt::format("batch is {} and heads {}; both are at least 1", batch, heads));
-  if (q_len < 0 || kv_len < 0)
-    throw_invalid_argument(fmt::format("q_len is {} and kv_len {}; neither may be negative", q_len, kv_len));
+    throw_invalid_argument(fmt::format("batch is {} and heads {}; neither may be negative", c.batch, c.heads));
+  if (c.q_len < 0 || c.kv_len < 0)
+    throw_invalid_argument(fmt::format("q_len is {} and kv_len {}; neither may be negative", c.q_len, c.kv_len));
   if (block.q < 1 || block.kv < 1)
     throw_invalid_argument(fmt::format("the block size is {} x {}; both are 16 to 512", block.q, block.kv));
-  std::int64_t rows = 0;
-  std::int64_t cells = 0;
-  if (__builtin_mul_overflow(std::int64_t{batch} * heads, ceil_div(q_len, block.q), &rows) ||
-      __builtin_mul_overflow(rows, ceil_div(kv_len, block.kv), &cells) || cells > (std::int64_t{1} << 40))
+  if (c.kv_width < 0 || c.full_kv_width < 0)
     throw_invalid_argument(
-        fmt::format("a block mask of {} x {} x {} x {} has too many blocks", batch, heads, q_len, kv_len));
+        fmt::format("kv_width is {} and full_kv_width {}; neither may be negative", c.kv_width, c.full_kv_width));
+  std::int64_t rows = 0;
+  if (__builtin_mul_overflow(std::int64_t{batch} * heads, ceil_div(c.q_len, block.q), &rows) ||
+      rows > (std::int64_t{1} << 31))
+    throw_invalid_argument(
+        fmt::format("batch {} x heads {} x q_len {} has more than 2^31 rows of blocks", batch, heads, c.q_len));
+  const std::int64_t kv_blocks = ceil_div(c.kv_len, block.kv);
   const auto table = [](const int32_t* data, std::int64_t size, const char* what) {
     if (size != 0) require(data, what);
     return std::span<const std::int32_t>(data, static_cast<std::size_t>(size));
   };
-  const bool full = full_kv_num_blocks != nullptr || full_kv_indices != nullptr;
-  return BlockMask::from_kv_blocks(
-      table(kv_num_blocks, rows, "kv_num_blocks"), table(kv_indices, cells, "kv_indices"),
-      full ? table(full_kv_num_blocks, rows, "full_kv_num_blocks") : std::span<const std::int32_t>(),
-      full ? table(full_kv_indices, cells, "full_kv_indices") : std::span<const std::int32_t>(), batch, heads, q_len,
-      kv_len, block);
+  const auto indices = [&](const int32_t* data, int32_t width, const char* what) {
+    return table(data, rows * (width == 0 ? kv_blocks : width), what);
+  };
+  std::span<const std::int32_t> full_num_blocks, full_indices;
+  if (c.full_kv_num_blocks != nullptr || c.full_kv_indices != nullptr) {
+    full_num_blocks = table(c.full_kv_num_blocks, rows, "full_kv_num_blocks");
+    full_indices = indices(c.full_kv_indices, c.full_kv_width, "full_kv_indices");
+  }
+  return BlockMask::from_kv_blocks(table(c.kv_num_blocks, rows, "kv_num_blocks"),
+                                   indices(c.kv_indices, c.kv_width, "kv_indices"), full_num_blocks, full_indices,
+                                   batch, heads, c.q_len, c.kv_len, block);
 }
 
 /// A function that makes a mask: checks `out`, stores the result.
@@ -85,15 +97,9 @@ attnc_status attnc_block_mask_create(const attnc_block_mask_options* options, at
   return make(out, error, [&] { return create(options); });
 }
 
-attnc_status attnc_block_mask_from_kv_blocks(const int32_t* kv_num_blocks, const int32_t* kv_indices,
-                                             const int32_t* full_kv_num_blocks, const int32_t* full_kv_indices,
-                                             int32_t batch, int32_t heads, int32_t q_len, int32_t kv_len,
-                                             int32_t block_q, int32_t block_kv, attnc_block_mask** out,
+attnc_status attnc_block_mask_from_kv_blocks(const attnc_kv_blocks* blocks, attnc_block_mask** out,
                                              attnc_error** error) {
-  return make(out, error, [&] {
-    return from_kv_blocks(kv_num_blocks, kv_indices, full_kv_num_blocks, full_kv_indices, batch, heads, q_len, kv_len,
-                          to_block_size(block_q, block_kv));
-  });
+  return make(out, error, [&] { return from_kv_blocks(blocks); });
 }
 
 attnc_status attnc_block_mask_slice(const attnc_block_mask* mask, int32_t batch, int32_t head, attnc_block_mask** out,
@@ -147,6 +153,9 @@ attnc_status attnc_block_mask_get_info(const attnc_block_mask* mask, attnc_block
     info.block_kv = m.block_size().kv;
     info.device = {static_cast<attnc_device_kind>(m.device().kind), m.device().index};
     info.sparsity = m.sparsity();
+    info.full_blocks = m.full_blocks();
+    info.partial_blocks = m.partial_blocks();
+    info.empty_blocks = m.empty_blocks();
     info.proved_full = m.stats().proved_full;
     info.proved_empty = m.stats().proved_empty;
     info.evaluated = m.stats().evaluated;
@@ -169,6 +178,10 @@ attnc_status attnc_block_mask_get_tables(const attnc_block_mask* mask, attnc_blo
     tables.q_indices = m.q_indices().data();
     tables.full_q_num_blocks = m.full_q_num_blocks().data();
     tables.full_q_indices = m.full_q_indices().data();
+    tables.kv_width = m.kv_width();
+    tables.full_kv_width = m.full_kv_width();
+    tables.q_width = m.q_width();
+    tables.full_q_width = m.full_q_width();
     write_struct(out, tables, kOldestTables, "attnc_block_mask_tables");
   });
 }
