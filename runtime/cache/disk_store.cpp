@@ -19,32 +19,6 @@ constexpr int64_t kTouchInterval_s = 60;
 // us.
 constexpr std::chrono::milliseconds kUsageWait{500};
 
-// Reads up to `bytes`; the result is shorter only at the end of the file.
-Status read_up_to(System& system, int fd, uint64_t bytes, uint64_t offset, std::string* data) {
-  const uint64_t start = data->size();
-  data->resize(start + bytes);
-  uint64_t done = 0;
-  while (done < bytes) {
-    const ssize_t count = system.read(fd, data->data() + start + done, bytes - done, offset + done);
-    if (count < 0) return {static_cast<int>(-count), "read"};
-    if (count == 0) break;
-    done += static_cast<uint64_t>(count);
-  }
-  data->resize(start + done);
-  return {};
-}
-
-Status write_all(System& system, int fd, std::string_view data) {
-  uint64_t done = 0;
-  while (done < data.size()) {
-    const ssize_t count = system.write(fd, data.data() + done, data.size() - done, done);
-    if (count < 0) return {static_cast<int>(-count), "write"};
-    if (count == 0) return {ENOSPC, "write"};
-    done += static_cast<uint64_t>(count);
-  }
-  return {};
-}
-
 bool fits(const Limits& limits, uint64_t bytes, uint64_t entries, uint64_t incoming_bytes) {
   return incoming_bytes <= limits.max_bytes && bytes <= limits.max_bytes - incoming_bytes &&
          entries < limits.max_entries;

@@ -154,6 +154,31 @@ std::optional<std::string> System::passwd_home() {
 
 std::string Status::message() const { return ok() ? what : what + ": " + std::generic_category().message(error); }
 
+Status read_up_to(System& system, int fd, uint64_t bytes, uint64_t offset, std::string* data) {
+  const uint64_t start = data->size();
+  data->resize(start + bytes);
+  uint64_t done = 0;
+  while (done < bytes) {
+    const ssize_t count = system.read(fd, data->data() + start + done, bytes - done, offset + done);
+    if (count < 0) return {static_cast<int>(-count), "read"};
+    if (count == 0) break;
+    done += static_cast<uint64_t>(count);
+  }
+  data->resize(start + done);
+  return {};
+}
+
+Status write_all(System& system, int fd, std::string_view data) {
+  uint64_t done = 0;
+  while (done < data.size()) {
+    const ssize_t count = system.write(fd, data.data() + done, data.size() - done, done);
+    if (count < 0) return {static_cast<int>(-count), "write"};
+    if (count == 0) return {ENOSPC, "write"};
+    done += static_cast<uint64_t>(count);
+  }
+  return {};
+}
+
 Fd& Fd::operator=(Fd&& other) noexcept {
   if (this != &other) {
     close();

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace attnc::cache {
@@ -67,6 +68,11 @@ struct Status {
   /// "what: message of errno".
   std::string message() const;
 };
+
+/// Appends up to `bytes` bytes of the file to `data`; fewer only at the end of the file.
+Status read_up_to(System& system, int fd, uint64_t bytes, uint64_t offset, std::string* data);
+/// Writes all of `data` at the start of the file.
+Status write_all(System& system, int fd, std::string_view data);
 
 /// Owns a file descriptor opened through `System`.
 class Fd {

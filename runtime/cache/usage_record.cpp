@@ -2,8 +2,6 @@
 #include "runtime/cache/usage_record.h"
 
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <string_view>
 
 #include "runtime/cache/digest.h"
@@ -38,9 +36,9 @@ Status write_usage(System& system, int lock_file, const UsageRecord& record) {
   Words words{kMagic, record.bytes, record.entries, record.puts_since_count, static_cast<uint64_t>(record.counted_at_s),
               0};
   words[5] = checksum(words);
-  const ssize_t written = system.write(lock_file, words.data(), sizeof words, 0);
-  if (written == static_cast<ssize_t>(sizeof words)) return {};
-  return {written < 0 ? static_cast<int>(-written) : ENOSPC, "write the usage record"};
+  Status status = write_all(system, lock_file, {reinterpret_cast<const char*>(words.data()), sizeof words});
+  if (!status.ok()) status.what = "write the usage record";
+  return status;
 }
 
 }  // namespace attnc::cache
