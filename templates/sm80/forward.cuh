@@ -44,9 +44,9 @@ class ForwardTile {
     __syncthreads();
     const KvTile first = posted(0);
     if (first.first_key >= 0) {
-      load_tile(first, 0);
-      prepare_queries();
-      if constexpr (Plan::stages == 2) {
+      if constexpr (Plan::overlap_steps) {
+        visit_pipelined(first);
+      } else if constexpr (Plan::stages == 2) {
         visit_prefetching(first);
       } else {
         visit_in_turn(first);
@@ -91,31 +91,28 @@ class ForwardTile {
     load_rows<typename S::QkRows, S::tile_q, Plan::head_dim_qk, S::element_bytes, S::threads, Plan::vector_bytes>(
         q_address_, matrix_of(args_.q, work_.context.b, work_.context.h, S::element_bytes), args_.q.row_stride_elems,
         work_.q_first, args_.q_len);
-    commit_copies();
   }
 
-  // Starts copying a kv tile, and computes the mods' values for its keys and differences.
-  __forceinline__ void load_tile(const KvTile& tile, int stage) {
+  __forceinline__ void load_keys(const KvTile& tile, int stage) {
     load_rows<typename S::QkRows, Plan::tile_kv, Plan::head_dim_qk, S::element_bytes, S::threads, Plan::vector_bytes>(
         k_address(stage), matrix_of(args_.k, work_.context.b, work_.kv_head, S::element_bytes),
         args_.k.row_stride_elems, tile.first_key, args_.kv_len);
+  }
+
+  // Also computes the mods' values for the tile's keys and differences.
+  __forceinline__ void load_values(const KvTile& tile, int stage) {
     load_rows<typename S::VRows, Plan::tile_kv, Plan::head_dim_v, S::element_bytes, S::threads, Plan::vector_bytes>(
         v_address(stage), matrix_of(args_.v, work_.context.b, work_.kv_head, S::element_bytes),
         args_.v.row_stride_elems, tile.first_key, args_.kv_len);
-    commit_copies();
     staged_.stage(stage, params_, work_, tile.first_key);
   }
 
   __forceinline__ uint32 k_address(int stage) const { return q_address_ + S::k_offset + stage * S::k_stage_bytes; }
   __forceinline__ uint32 v_address(int stage) const { return q_address_ + S::v_offset + stage * S::v_stage_bytes; }
 
-  // Waits for Q. A negative scale is folded into it, so that larger scores always mean larger exponents.
+  // Once Q is there for all. A negative scale is folded into it, so that larger scores always mean larger exponents.
   __forceinline__ void prepare_queries() {
-    const bool negate = !Mods::has_score_mod && args_.scale < 0.0f;
-    if (!negate && !Plan::q_in_registers) return;
-    wait_for_copies();
-    __syncthreads();
-    if (negate) {
+    if (!Mods::has_score_mod && args_.scale < 0.0f) {
       constexpr uint32 signs = S::is_f32 ? 0x80000000u : 0x80008000u;
       uint32* words = reinterpret_cast<uint32*>(smem_);
       for (int i = threadIdx.x; i < S::q_bytes / 4; i += S::threads) words[i] ^= signs;
@@ -141,15 +138,69 @@ class ForwardTile {
   }
   __forceinline__ KvTile posted(int slot) const { return shared_cursor().posted[slot]; }
 
+  // Two stages, and scores one step ahead of the softmax, also across tiles: K is needed a step earlier than V, so each
+  // has its own turn. Between the two barriers of a tile, one of them is landing and the other is in use.
+  __forceinline__ void visit_pipelined(KvTile tile) {
+    static_assert(!Plan::overlap_steps || (S::steps % 2 == 0 && Plan::stages == 2 && !S::is_f32), "overlap_steps");
+    KvTile next = posted(1);
+    load_keys(tile, 0);  // in one group with Q
+    commit_copies();
+    load_values(tile, 0);
+    commit_copies();
+    if (next.first_key >= 0) load_keys(next, 1);
+    commit_copies();
+    wait_for_copies<2>();
+    __syncthreads();
+    prepare_queries();
+    if (is_scout()) post_next(0);
+
+    Scores<S> s[2];
+    compute_scores<Plan, S>(s[0], queries_, key_lane_address<S>(k_address(0)), 0);
+    int stage = 0;
+    while (true) {
+      wait_for_copies<1>();
+      __syncthreads();  // this tile's V is there, and nobody reads the last tile's V any more
+      if (next.first_key >= 0) load_values(next, stage ^ 1);
+      commit_copies();
+      const ValueLaneAddress<S> v(v_address(stage));
+      const LaneAddress<typename S::QkRows> k = key_lane_address<S>(k_address(stage));
+#pragma unroll
+      for (int step = 0; step + 1 < S::steps; ++step) {
+        finish_step(s[step % 2], s[(step + 1) % 2], k, (step + 1) * Plan::step_kv, tile, stage, step * Plan::step_kv, v);
+      }
+      wait_for_copies<1>();
+      __syncthreads();  // the next tile's K is there, and nobody reads this tile's K any more
+      KvTile after{-1, 0, 0, 0};
+      if (next.first_key >= 0) {
+        after = posted(stage);
+        if (after.first_key >= 0) load_keys(after, stage);
+        if (is_scout()) post_next(stage ^ 1);
+      }
+      commit_copies();
+      // After the last tile these scores are of stale keys, and unused.
+      finish_step(s[1], s[0], key_lane_address<S>(k_address(stage ^ 1)), 0, tile, stage,
+                  (S::steps - 1) * Plan::step_kv, v);
+      if (next.first_key < 0) break;
+      tile = next;
+      next = after;
+      stage ^= 1;
+    }
+  }
+
   // Two stages: the next tile is copied while this one is worked on.
   __forceinline__ void visit_prefetching(KvTile tile) {
+    load_keys(tile, 0);
+    load_values(tile, 0);
+    wait_for_queries();
     int stage = 0;
     while (true) {
       wait_for_copies();
       __syncthreads();  // this tile is there, and nobody reads the other stage any more
       const KvTile next = posted(stage ^ 1);
       if (next.first_key >= 0) {
-        load_tile(next, stage ^ 1);
+        load_keys(next, stage ^ 1);
+        load_values(next, stage ^ 1);
+        commit_copies();
         if (is_scout()) post_next(stage);
       }
       visit(tile, stage);
@@ -161,6 +212,9 @@ class ForwardTile {
 
   // One stage, for devices with little shared memory.
   __forceinline__ void visit_in_turn(KvTile tile) {
+    load_keys(tile, 0);
+    load_values(tile, 0);
+    wait_for_queries();
     int slot = 0;
     while (true) {
       wait_for_copies();
@@ -170,44 +224,60 @@ class ForwardTile {
       tile = posted(slot);
       if (tile.first_key < 0) break;
       __syncthreads();
-      load_tile(tile, 0);
+      load_keys(tile, 0);
+      load_values(tile, 0);
+      commit_copies();
       if (is_scout()) post_next(slot ^ 1);
     }
+  }
+
+  __forceinline__ void wait_for_queries() {
+    commit_copies();
+    wait_for_copies();
+    __syncthreads();
+    prepare_queries();
   }
 
   __forceinline__ void visit(const KvTile& tile, int stage) {
     const LaneAddress<typename S::QkRows> k = key_lane_address<S>(k_address(stage));
     const ValueLaneAddress<S> v(v_address(stage));
-    if constexpr (Plan::overlap_steps) {
-      Scores<S> s[2];
-      compute_scores<Plan, S>(s[0], queries_, k, 0);
-#pragma unroll
-      for (int step = 0; step < S::steps; ++step) {
-        if (step + 1 < S::steps) {
-          compute_scores<Plan, S>(s[(step + 1) % 2], queries_, k, (step + 1) * Plan::step_kv);
-        }
-        finish_step(s[step % 2], tile, stage, step * Plan::step_kv, v);
-      }
-    } else {
 #pragma unroll 1
-      for (int step = 0; step < S::steps; ++step) {
-        Scores<S> s;
-        compute_scores<Plan, S>(s, queries_, k, step * Plan::step_kv);
-        finish_step(s, tile, stage, step * Plan::step_kv, v);
-      }
+    for (int step_first = 0; step_first < Plan::tile_kv; step_first += Plan::step_kv) {
+      const BlockVerdict verdict = rows_.judge_step(work_, tile, step_first);
+      if (verdict == BlockVerdict::empty) continue;
+      Scores<S> s;
+      compute_scores<Plan, S>(s, queries_, k, step_first);
+      modify(s, verdict, tile, stage, step_first);
+      softmax_.raise_maxima(s, o_);
+      softmax_.exponentials(s);
+      accumulate<Plan, S>(o_, to_operand<Plan, S>(s), v, step_first);
     }
   }
 
-  __forceinline__ void finish_step(Scores<S>& s, const KvTile& tile, int stage, int step_first,
+  // Softmax and accumulation of a step whose scores are in `s`, among them the products of the step after it.
+  __forceinline__ void finish_step(Scores<S>& s, Scores<S>& ahead, const LaneAddress<typename S::QkRows>& ahead_k,
+                                   int ahead_row, const KvTile& tile, int stage, int step_first,
                                    const ValueLaneAddress<S>& v) {
-    if (tile.masked) {
+    const BlockVerdict verdict = rows_.judge_step(work_, tile, step_first);
+    if (verdict == BlockVerdict::empty) {
+      compute_scores<Plan, S>(ahead, queries_, ahead_k, ahead_row);
+      return;
+    }
+    modify(s, verdict, tile, stage, step_first);
+    softmax_.raise_maxima(s, o_);
+    compute_scores<Plan, S>(ahead, queries_, ahead_k, ahead_row, [&](int d) {
+      constexpr int fragments = Softmax<Plan, Mods, S>::fragments;
+      softmax_.exponentials(s, d * fragments / S::depths, (d + 1) * fragments / S::depths);
+    });
+    accumulate<Plan, S>(o_, to_operand<Plan, S>(s), v, step_first);
+  }
+
+  __forceinline__ void modify(Scores<S>& s, BlockVerdict verdict, const KvTile& tile, int stage, int step_first) {
+    if (verdict == BlockVerdict::partial) {
       modify_scores<Plan, Mods, true, S>(s, params_, work_, rows_, staged_, stage, tile, step_first);
     } else {
       modify_scores<Plan, Mods, false, S>(s, params_, work_, rows_, staged_, stage, tile, step_first);
     }
-    softmax_.raise_maxima(s, o_);
-    softmax_.exponentials(s);
-    accumulate<Plan, S>(o_, to_operand<Plan, S>(s), v, step_first);
   }
 
   const ForwardArguments& args_;

@@ -43,7 +43,11 @@ __forceinline__ void copy_chunk(uint32 smem_address, const uint8* source, int va
 }
 
 __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-__forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_group 0;" ::: "memory"); }
+// Until at most `pending` of the groups committed by this thread are under way.
+template <int pending = 0>
+__forceinline__ void wait_for_copies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+}
 
 // Starts copying rows [first_row, first_row + tile_rows) of a matrix of `row_count` rows to shared memory. Rows past
 // the end and columns past `head_dim` become zero: what is there in memory never reaches a product.

@@ -83,6 +83,7 @@ struct ThreadRows {
   using S = Shape<Plan, Mods>;
   int first;
   typename Mods::Row values[S::rows];
+  BandExtremes warp_band;  // over the warp's rows, for masks that are bands
 
   __forceinline__ ThreadRows()
       : first(thread_index() / 32 * Plan::rows_per_warp + thread_index() % 32 / 4) {}
@@ -90,6 +91,26 @@ struct ThreadRows {
   __forceinline__ void compute(const typename Mods::Params& params, const WorkTile<Mods>& work) {
 #pragma unroll
     for (int r = 0; r < S::rows; ++r) values[r] = Mods::row(params, work.context, work.uniform, q_idx(work, r));
+    if constexpr (Mods::mask_kind == MaskKind::band) {
+      BandRange range;
+#pragma unroll
+      for (int r = 0; r < S::rows; ++r) range.add(Mods::row_band(params, work.context, work.uniform, values[r]));
+      warp_band = range.reduce();
+    }
+  }
+  // What a step of a masked tile is for this warp: a whole tile's mask often decides itself within a warp's rows.
+  __forceinline__ BlockVerdict judge_step(const WorkTile<Mods>& work, const KvTile& tile, int step_first) const {
+    if (!tile.masked) return BlockVerdict::full;
+    const int first_key = tile.first_key + step_first;
+    const int end = first_key + Plan::step_kv;
+    if (first_key >= work.context.kv_len) return BlockVerdict::empty;
+    if constexpr (Mods::mask_kind == MaskKind::band) {
+      if (misses(warp_band, first_key, end)) return BlockVerdict::empty;
+      if (!Plan::block_table && covers(warp_band, first_key, min(end, work.context.kv_len)) && end <= work.context.kv_len) {
+        return BlockVerdict::full;
+      }
+    }
+    return BlockVerdict::partial;
   }
   // Rows past the end stand for the last one; they are never written.
   __forceinline__ int q_idx(const WorkTile<Mods>& work, int r) const {

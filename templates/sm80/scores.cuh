@@ -61,10 +61,15 @@ __forceinline__ void clear(Scores<S>& s) {
   }
 }
 
-// s = Q K^T for keys [first_row, first_row + step_kv) of the tile that `k` points into.
-template <class Plan, class S, class Queries>
+struct Nothing {
+  __forceinline__ void operator()(int) const {}
+};
+
+// s = Q K^T for keys [first_row, first_row + step_kv) of the tile that `k` points into. `between(d)` is called after the
+// products of depth d, for work that is to fill the gaps between tensor core instructions.
+template <class Plan, class S, class Queries, class Between = Nothing>
 __forceinline__ void compute_scores(Scores<S>& s, const Queries& queries, const LaneAddress<typename S::QkRows>& k,
-                                    int first_row) {
+                                    int first_row, const Between& between = Between()) {
   clear(s);
   if constexpr (!S::is_f32) {
 #pragma unroll
@@ -81,6 +86,7 @@ __forceinline__ void compute_scores(Scores<S>& s, const Queries& queries, const 
           multiply_add<Plan::dtype>(s.x[i][j + 1], q[i].x, keys.x[2], keys.x[3]);
         }
       }
+      between(d);
     }
   } else {
     // Three tf32 products for one fp32 product. The tensor core truncates when it accumulates, so only a few products

@@ -87,33 +87,30 @@ struct Softmax {
     }
   }
 
-  // Scores to exponentials, in place, and their row sums.
-  __forceinline__ void exponentials(Scores<S>& s) {
+  // Scores to exponentials, in place, and their row sums. The step's fragments are numbered so that this may be done a
+  // few at a time.
+  static constexpr int fragments = S::row_tiles * S::key_tiles;
+  __forceinline__ void exponentials(Scores<S>& s, int first_fragment, int last_fragment) {
 #pragma unroll
-    for (int i = 0; i < S::row_tiles; ++i) {
+    for (int fragment = first_fragment; fragment < last_fragment; ++fragment) {
+      const int i = fragment % S::row_tiles;
+      const int j = fragment / S::row_tiles;
 #pragma unroll
-      for (int j = 0; j < S::key_tiles; ++j) {
-#pragma unroll
-        for (int e = 0; e < 4; ++e) {
-          const int r = 2 * i + e / 2;
-          float exponent = s.x[i][j][e];
-          if constexpr (!Mods::has_score_mod) {
-            exponent = fmaf(exponent, to_log2, negative_maximum[r]);
-          } else if constexpr (!bounded || BoundedScores<Plan, Mods>::shift > 0.0f) {
-            exponent += negative_maximum[r];
-          }
-          s.x[i][j][e] = exp2_approx(exponent);
+      for (int e = 0; e < 4; ++e) {
+        const int r = 2 * i + e / 2;
+        float exponent = s.x[i][j][e];
+        if constexpr (!Mods::has_score_mod) {
+          exponent = fmaf(exponent, to_log2, negative_maximum[r]);
+        } else if constexpr (!bounded || BoundedScores<Plan, Mods>::shift > 0.0f) {
+          exponent += negative_maximum[r];
         }
+        s.x[i][j][e] = exp2_approx(exponent);
       }
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        float step_sum = s.x[i][0][2 * half] + s.x[i][0][2 * half + 1];
-#pragma unroll
-        for (int j = 1; j < S::key_tiles; ++j) step_sum += s.x[i][j][2 * half] + s.x[i][j][2 * half + 1];
-        sum[2 * i + half] += step_sum;
-      }
+      sum[2 * i] += s.x[i][j][0] + s.x[i][j][1];
+      sum[2 * i + 1] += s.x[i][j][2] + s.x[i][j][3];
     }
   }
+  __forceinline__ void exponentials(Scores<S>& s) { exponentials(s, 0, fragments); }
 
   // Row sums over the four threads that share a row.
   __forceinline__ void finish() {

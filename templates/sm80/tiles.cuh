@@ -37,27 +37,42 @@ struct BandExtremes {
   int lowest_lo, highest_lo, lowest_hi, highest_hi;
 };
 
+// Keys [first, end) against the extremes of some rows' bands.
+__forceinline__ bool misses(const BandExtremes& e, int first, int end) { return end <= e.lowest_lo || first >= e.highest_hi; }
+__forceinline__ bool covers(const BandExtremes& e, int first, int end) { return first >= e.highest_lo && end <= e.lowest_hi; }
+
+inline constexpr int int_max = 0x7fffffff;
+inline constexpr int int_min = -0x7fffffff - 1;
+
+struct BandRange {
+  BandExtremes e{int_max, int_min, int_max, int_min};
+
+  __forceinline__ void add(const Band& band) {
+    // A row that keeps nothing must not widen what is visited, nor let anything count as full.
+    const bool empty = band.lo >= band.hi;
+    e.lowest_lo = min(e.lowest_lo, empty ? int_max : band.lo);
+    e.highest_hi = max(e.highest_hi, empty ? int_min : band.hi);
+    e.highest_lo = max(e.highest_lo, empty ? int_max : band.lo);
+    e.lowest_hi = min(e.lowest_hi, empty ? int_min : band.hi);
+  }
+  // Over the lanes of a warp.
+  __forceinline__ BandExtremes reduce() const {
+    constexpr uint32 all = 0xffffffffu;
+    return {__reduce_min_sync(all, e.lowest_lo), __reduce_max_sync(all, e.highest_lo),
+            __reduce_min_sync(all, e.lowest_hi), __reduce_max_sync(all, e.highest_hi)};
+  }
+};
+
+// Over all rows of the q tile; called by a whole warp.
 template <int tile_q, class Mods>
 __forceinline__ BandExtremes band_extremes(const typename Mods::Params& params, const WorkTile<Mods>& work) {
-  BandExtremes e{0x7fffffff, -0x7fffffff - 1, 0x7fffffff, -0x7fffffff - 1};
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  for (int i = lane; i < tile_q; i += 32) {
-    const int q_idx = min(work.q_first + i, work.q_last);
-    const auto row = Mods::row(params, work.context, work.uniform, q_idx);
-    const Band band = Mods::row_band(params, work.context, work.uniform, row);
-    // A row that keeps nothing must not widen what the tile visits, nor let any tile count as full.
-    const bool empty = band.lo >= band.hi;
-    e.lowest_lo = min(e.lowest_lo, empty ? 0x7fffffff : band.lo);
-    e.highest_hi = max(e.highest_hi, empty ? -0x7fffffff - 1 : band.hi);
-    e.highest_lo = max(e.highest_lo, empty ? 0x7fffffff : band.lo);
-    e.lowest_hi = min(e.lowest_hi, empty ? -0x7fffffff - 1 : band.hi);
+  BandRange range;
+#pragma unroll 1
+  for (int i = static_cast<int>(threadIdx.x) % 32; i < tile_q; i += 32) {
+    const auto row = Mods::row(params, work.context, work.uniform, min(work.q_first + i, work.q_last));
+    range.add(Mods::row_band(params, work.context, work.uniform, row));
   }
-  constexpr uint32 all = 0xffffffffu;
-  e.lowest_lo = __reduce_min_sync(all, e.lowest_lo);
-  e.highest_lo = __reduce_max_sync(all, e.highest_lo);
-  e.lowest_hi = __reduce_min_sync(all, e.lowest_hi);
-  e.highest_hi = __reduce_max_sync(all, e.highest_hi);
-  return e;
+  return range.reduce();
 }
 
 // What a cursor remembers between tiles.
@@ -200,9 +215,8 @@ class TileCursor {
     if constexpr (Mods::mask_kind == MaskKind::none) {
       return BlockVerdict::full;
     } else if constexpr (Mods::mask_kind == MaskKind::band) {
-      if (last_key < s.band.lowest_lo || first_key >= s.band.highest_hi) return BlockVerdict::empty;
-      const bool full = first_key >= s.band.highest_lo && last_key < s.band.lowest_hi;
-      return full ? BlockVerdict::full : BlockVerdict::partial;
+      if (misses(s.band, first_key, last_key + 1)) return BlockVerdict::empty;
+      return covers(s.band, first_key, last_key + 1) ? BlockVerdict::full : BlockVerdict::partial;
     } else if constexpr (Mods::has_classifier) {
       return Mods::classify(params_, work_.context, work_.uniform,
                             BlockRange{work_.q_first, work_.q_last, first_key, last_key});
