@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/support/reference.h"
+#include "runtime/oracle/reference.h"
 
 #include <fmt/format.h>
 
@@ -13,7 +13,7 @@
 
 #include "compiler/ir/half.h"
 
-namespace attnc::testing {
+namespace attnc::oracle {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -214,6 +214,22 @@ std::vector<ReferenceRow> reference_rows(const ir::Program& program, const Refer
   return results;
 }
 
+Errors measure(const std::vector<ReferenceRow>& rows, const TensorView& out) {
+  Errors errors;
+  double count = 0;
+  for (const ReferenceRow& row : rows)
+    for (std::size_t d = 0; d < row.gold.size(); ++d) {
+      if (std::isnan(row.gold[d])) continue;
+      const std::int64_t index[] = {row.id.b, row.id.h, row.id.q, static_cast<std::int64_t>(d)};
+      const double error = std::fabs(read_element(out, index) - row.gold[d]), plain = std::fabs(row.plain[d] - row.gold[d]);
+      errors.mean += error, errors.plain_mean += plain;
+      errors.max = std::max(errors.max, error), errors.plain_max = std::max(errors.plain_max, plain);
+      ++count;
+    }
+  if (count > 0) errors.mean /= count, errors.plain_mean /= count;
+  return errors;
+}
+
 std::string judge(const std::vector<ReferenceRow>& rows, const TensorView& out, const TensorView& lse) {
   double sum_error = 0, sum_plain = 0, max_plain = 0;
   std::int64_t count = 0;
@@ -268,4 +284,4 @@ std::string judge(const std::vector<ReferenceRow>& rows, const TensorView& out, 
   return "";
 }
 
-}  // namespace attnc::testing
+}  // namespace attnc::oracle
