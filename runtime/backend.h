@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -54,7 +56,8 @@ class Backend {
 std::unique_ptr<Backend> make_cpu_backend(const VariantSpec& spec);   ///< runtime/cpu; only with ATTNC_CPU
 std::unique_ptr<Backend> make_cuda_backend(const VariantSpec& spec);  ///< runtime/cuda; Error(no_device) if there is none
 
-/// The backends' way to the tables of a BlockMask: contiguous, row stride of kv_indices is kv_blocks.
+/// The backends' way to the tables of a BlockMask: host memory, contiguous, rows of indices `*_row_stride` apart. Valid as
+/// long as the mask.
 struct BlockTables {
   const std::int32_t* kv_num_blocks = nullptr;
   const std::int32_t* kv_indices = nullptr;
@@ -66,8 +69,19 @@ struct BlockTables {
   BlockSize block_size;
   Device device;
 };
+/// A run of like blocks in one row of blocks: kv blocks [first, last), full or partial.
+struct BlockRun {
+  std::int32_t first = 0;
+  std::int32_t last = 0;
+  bool full = false;
+  bool operator==(const BlockRun&) const = default;
+};
 struct BlockMaskAccess {
   static BlockTables tables(const BlockMask& mask);
+  /// The runs of one row, ascending; neighbouring runs differ in kind. Costs nothing, unlike tables().
+  static std::span<const BlockRun> row_runs(const BlockMask& mask, int b, int h, int q_block);
+  /// A device's copy of the tables, made by `make` the first time and kept with the mask; safe from many threads.
+  static std::shared_ptr<void> device_copy(const BlockMask& mask, const std::function<std::shared_ptr<void>()>& make);
 };
 
 }  // namespace attnc

@@ -118,7 +118,8 @@ class ATTNC_API BlockMask {
   struct State;
   explicit BlockMask(std::shared_ptr<const State> state) : state_(std::move(state)) {}
   std::shared_ptr<const State> state_;
-  friend struct BlockMaskAccess;  // the backends' way to the tables
+  friend struct BlockMaskAccess;   // the backends' way to the tables
+  friend struct BlockMaskFactory;
 };
 
 /// The tables of a mask that keeps what both (either) keep. The two must agree in lengths, block size and device; batch

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// Index tables from runs: count, scan, fill.
+#include <algorithm>
+
+#include "runtime/block_mask_state.h"
+
+namespace attnc {
+namespace {
+
+/// Lists with their counts set and room for the indices.
+void allocate(BlockLists& lists) {
+  lists.width = 1;
+  for (const std::int32_t n : lists.num_blocks) lists.width = std::max(lists.width, static_cast<int>(n));
+  lists.indices.assign(lists.num_blocks.size() * static_cast<std::size_t>(lists.width), 0);
+}
+
+BlockSide by_row(const BlockRows& rows) {
+  BlockSide tables;
+  const auto count = static_cast<std::size_t>(rows.count());
+  tables.partial.num_blocks.assign(count, 0);
+  tables.full.num_blocks.assign(count, 0);
+  for (std::size_t r = 0; r < count; ++r)
+    for (const BlockRun& run : rows.row(static_cast<std::int64_t>(r)))
+      (run.full ? tables.full : tables.partial).num_blocks[r] += run.last - run.first;
+  allocate(tables.partial);
+  allocate(tables.full);
+  for (std::size_t r = 0; r < count; ++r) {
+    std::int32_t* partial = tables.partial.indices.data() + r * static_cast<std::size_t>(tables.partial.width);
+    std::int32_t* full = tables.full.indices.data() + r * static_cast<std::size_t>(tables.full.width);
+    for (const BlockRun& run : rows.row(static_cast<std::int64_t>(r))) {
+      std::int32_t*& at = run.full ? full : partial;
+      for (std::int32_t block = run.first; block < run.last; ++block) *at++ = block;
+    }
+  }
+  return tables;
+}
+
+/// The transpose: rows of one (b, h) are visited in ascending order, so every column's list ascends.
+BlockSide by_column(const BlockRows& rows, std::int64_t groups, int q_blocks, int kv_blocks) {
+  BlockSide tables;
+  const auto count = static_cast<std::size_t>(groups * kv_blocks);
+  tables.partial.num_blocks.assign(count, 0);
+  tables.full.num_blocks.assign(count, 0);
+  auto visit = [&](auto&& entry) {
+    for (std::int64_t g = 0; g < groups; ++g)
+      for (int i = 0; i < q_blocks; ++i)
+        for (const BlockRun& run : rows.row(g * q_blocks + i)) {
+          BlockLists& lists = run.full ? tables.full : tables.partial;
+          for (std::int32_t block = run.first; block < run.last; ++block)
+            entry(lists, static_cast<std::size_t>(g * kv_blocks + block), i);
+        }
+  };
+  visit([](BlockLists& lists, std::size_t column, int) { ++lists.num_blocks[column]; });
+  allocate(tables.partial);
+  allocate(tables.full);
+  std::fill(tables.partial.num_blocks.begin(), tables.partial.num_blocks.end(), 0);
+  std::fill(tables.full.num_blocks.begin(), tables.full.num_blocks.end(), 0);
+  visit([](BlockLists& lists, std::size_t column, int q_block) {
+    lists.indices[column * static_cast<std::size_t>(lists.width) + static_cast<std::size_t>(lists.num_blocks[column]++)] = q_block;
+  });
+  return tables;
+}
+
+}  // namespace
+
+void BlockMask::State::finish() {
+  full_blocks = partial_blocks = 0;
+  for (const BlockRun& run : rows.runs) (run.full ? full_blocks : partial_blocks) += run.last - run.first;
+}
+
+const BlockSide& BlockMask::State::kv_tables() const {
+  std::call_once(kv_once, [this] { kv = by_row(rows); });
+  return kv;
+}
+
+const BlockSide& BlockMask::State::q_tables() const {
+  std::call_once(q_once, [this] { q = by_column(rows, static_cast<std::int64_t>(batch) * heads, q_blocks(), kv_blocks()); });
+  return q;
+}
+
+int BlockMask::kv_width() const { return state_->kv_tables().partial.width; }
+int BlockMask::full_kv_width() const { return state_->kv_tables().full.width; }
+int BlockMask::q_width() const { return state_->q_tables().partial.width; }
+int BlockMask::full_q_width() const { return state_->q_tables().full.width; }
+std::span<const std::int32_t> BlockMask::kv_num_blocks() const { return state_->kv_tables().partial.num_blocks; }
+std::span<const std::int32_t> BlockMask::kv_indices() const { return state_->kv_tables().partial.indices; }
+std::span<const std::int32_t> BlockMask::full_kv_num_blocks() const { return state_->kv_tables().full.num_blocks; }
+std::span<const std::int32_t> BlockMask::full_kv_indices() const { return state_->kv_tables().full.indices; }
+std::span<const std::int32_t> BlockMask::q_num_blocks() const { return state_->q_tables().partial.num_blocks; }
+std::span<const std::int32_t> BlockMask::q_indices() const { return state_->q_tables().partial.indices; }
+std::span<const std::int32_t> BlockMask::full_q_num_blocks() const { return state_->q_tables().full.num_blocks; }
+std::span<const std::int32_t> BlockMask::full_q_indices() const { return state_->q_tables().full.indices; }
+
+BlockTables BlockMaskAccess::tables(const BlockMask& mask) {
+  const BlockMask::State& state = *mask.state_;
+  const BlockSide& kv = state.kv_tables();
+  BlockTables t;
+  t.kv_num_blocks = kv.partial.num_blocks.data();
+  t.kv_indices = kv.partial.indices.data();
+  t.full_kv_num_blocks = kv.full.num_blocks.data();
+  t.full_kv_indices = kv.full.indices.data();
+  t.indices_row_stride = kv.partial.width;
+  t.full_indices_row_stride = kv.full.width;
+  t.batch = state.batch;
+  t.heads = state.heads;
+  t.q_blocks = state.q_blocks();
+  t.kv_blocks = state.kv_blocks();
+  t.block_size = state.block_size;
+  t.device = state.device;
+  return t;
+}
+
+std::span<const BlockRun> BlockMaskAccess::row_runs(const BlockMask& mask, int b, int h, int q_block) {
+  return mask.state_->rows.row(mask.state_->row_index(b, h, q_block));
+}
+
+std::shared_ptr<void> BlockMaskAccess::device_copy(const BlockMask& mask, const std::function<std::shared_ptr<void>()>& make) {
+  std::call_once(mask.state_->device_once, [&] { mask.state_->device_copy = make(); });
+  return mask.state_->device_copy;
+}
+
+}  // namespace attnc
