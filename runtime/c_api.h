@@ -69,14 +69,14 @@ ATTNC_API void attnc_string_free(char* text);
 /* Element type of a tensor. */
 typedef int32_t attnc_dtype;
 enum {
-  ATTNC_F32 = 0,
-  ATTNC_F16 = 1,
-  ATTNC_BF16 = 2,
-  ATTNC_I64 = 3,
-  ATTNC_I32 = 4,
-  ATTNC_I8 = 5,
-  ATTNC_U8 = 6,
-  ATTNC_BOOL = 7 /* one byte, 0 or 1 */
+  ATTNC_DTYPE_F32 = 0,
+  ATTNC_DTYPE_F16 = 1,
+  ATTNC_DTYPE_BF16 = 2,
+  ATTNC_DTYPE_I64 = 3,
+  ATTNC_DTYPE_I32 = 4,
+  ATTNC_DTYPE_I8 = 5,
+  ATTNC_DTYPE_U8 = 6,
+  ATTNC_DTYPE_BOOL = 7 /* one byte, 0 or 1 */
 };
 
 /* Type of a parameter inside a mod. */
@@ -84,7 +84,7 @@ typedef int32_t attnc_type;
 enum { ATTNC_TYPE_BOOL = 0, ATTNC_TYPE_I32 = 1, ATTNC_TYPE_I64 = 2, ATTNC_TYPE_F32 = 3 };
 
 typedef int32_t attnc_device_kind;
-enum { ATTNC_CPU = 0, ATTNC_CUDA = 1 };
+enum { ATTNC_DEVICE_CPU = 0, ATTNC_DEVICE_CUDA = 1 };
 
 /* Zero-initialised: the CPU. `index` is the CUDA ordinal; 0 for the CPU. */
 typedef struct attnc_device {

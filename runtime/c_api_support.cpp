@@ -19,13 +19,14 @@ static_assert(ATTNC_NO_DEVICE == static_cast<int>(ErrorCode::no_device));
 static_assert(ATTNC_OUT_OF_MEMORY == static_cast<int>(ErrorCode::out_of_memory));
 static_assert(ATTNC_IO == static_cast<int>(ErrorCode::io));
 static_assert(ATTNC_INTERNAL == static_cast<int>(ErrorCode::internal));
-static_assert(ATTNC_F32 == static_cast<int>(DType::f32) && ATTNC_F16 == static_cast<int>(DType::f16));
-static_assert(ATTNC_BF16 == static_cast<int>(DType::bf16) && ATTNC_I64 == static_cast<int>(DType::i64));
-static_assert(ATTNC_I32 == static_cast<int>(DType::i32) && ATTNC_I8 == static_cast<int>(DType::i8));
-static_assert(ATTNC_U8 == static_cast<int>(DType::u8) && ATTNC_BOOL == static_cast<int>(DType::boolean));
+static_assert(ATTNC_DTYPE_F32 == static_cast<int>(DType::f32) && ATTNC_DTYPE_F16 == static_cast<int>(DType::f16));
+static_assert(ATTNC_DTYPE_BF16 == static_cast<int>(DType::bf16) && ATTNC_DTYPE_I64 == static_cast<int>(DType::i64));
+static_assert(ATTNC_DTYPE_I32 == static_cast<int>(DType::i32) && ATTNC_DTYPE_I8 == static_cast<int>(DType::i8));
+static_assert(ATTNC_DTYPE_U8 == static_cast<int>(DType::u8) && ATTNC_DTYPE_BOOL == static_cast<int>(DType::boolean));
 static_assert(ATTNC_TYPE_BOOL == static_cast<int>(Type::boolean) && ATTNC_TYPE_I32 == static_cast<int>(Type::i32));
 static_assert(ATTNC_TYPE_I64 == static_cast<int>(Type::i64) && ATTNC_TYPE_F32 == static_cast<int>(Type::f32));
-static_assert(ATTNC_CPU == static_cast<int>(Device::Kind::cpu) && ATTNC_CUDA == static_cast<int>(Device::Kind::cuda));
+static_assert(ATTNC_DEVICE_CPU == static_cast<int>(Device::Kind::cpu) &&
+              ATTNC_DEVICE_CUDA == static_cast<int>(Device::Kind::cuda));
 static_assert(ATTNC_MAX_RANK == TensorView::max_rank);
 
 namespace {
@@ -92,14 +93,16 @@ void check_struct(const void* caller, std::size_t size, std::size_t oldest, std:
 }
 
 DType to_dtype(attnc_dtype dtype, const char* what) {
-  if (dtype < ATTNC_F32 || dtype > ATTNC_BOOL)
-    throw_invalid_argument(fmt::format("{} is {}, which is no attnc_dtype (0 to {})", what, dtype, int{ATTNC_BOOL}));
+  if (dtype < ATTNC_DTYPE_F32 || dtype > ATTNC_DTYPE_BOOL)
+    throw_invalid_argument(
+        fmt::format("{} is {}, which is no attnc_dtype (0 to {})", what, dtype, int{ATTNC_DTYPE_BOOL}));
   return static_cast<DType>(dtype);
 }
 
 Device to_device(attnc_device device, const char* what) {
-  if (device.kind != ATTNC_CPU && device.kind != ATTNC_CUDA)
-    throw_invalid_argument(fmt::format("{}.kind is {}; it must be ATTNC_CPU or ATTNC_CUDA", what, device.kind));
+  if (device.kind != ATTNC_DEVICE_CPU && device.kind != ATTNC_DEVICE_CUDA)
+    throw_invalid_argument(
+        fmt::format("{}.kind is {}; it must be ATTNC_DEVICE_CPU or ATTNC_DEVICE_CUDA", what, device.kind));
   if (device.index < 0)
     throw_invalid_argument(fmt::format("{}.index is {}; it must not be negative", what, device.index));
   return {static_cast<Device::Kind>(device.kind), device.index};
