@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <bit>
 #include <cstdlib>
 #include <optional>
 
@@ -211,11 +212,19 @@ class Builder {
       if (sign < 0) return difference;
       return computed(id, "sub", Type::i32, Level::diagonal, "-$0", {difference}, 1);
     }
+    if (!options_.precise && inst.op == Op::div && inst.type == Type::f32 && level(id) == Level::element &&
+        level(inst.operands[1]) != Level::element) {
+      return make_division_by_outer(id);
+    }
     OperationStyle style;
     style.precise = options_.precise;
     if ((inst.op == Op::div || inst.op == Op::mod) && inst.type != Type::f32) {
       const Inst& divisor = program_[inst.operands[1]];
-      style.nonnegative_dividend = nonnegative(inst.operands[0]) && divisor.op == Op::literal && divisor.integer > 0;
+      if (divisor.op == Op::literal && divisor.integer > 0) {
+        style.nonnegative_dividend = nonnegative(inst.operands[0]);
+        const auto bits = static_cast<std::uint64_t>(divisor.integer);
+        if (std::has_single_bit(bits)) style.divisor_log2 = std::countr_zero(bits);
+      }
     }
     std::vector<std::string> slots;
     std::vector<Type> types;
@@ -228,6 +237,16 @@ class Builder {
     const int value = computed(id, info(inst.op).mnemonic, inst.type, level(id), operation_text(inst, slots, types, style),
                                std::move(operands), operation_cost(inst, types[0], style));
     result_[value].comment = fmt::format("{} {}", info(inst.op).mnemonic, name(inst.type));
+    return value;
+  }
+
+  /// A score divided by what is known outside the element loop: one reciprocal there, one multiplication per score.
+  int make_division_by_outer(ValueId id) {
+    const Inst& inst = program_[id];
+    const int divisor = at(inst.operands[1]);
+    const int reciprocal = computed(id, "reciprocal", Type::f32, level(inst.operands[1]), "approximate::reciprocal($0)", {divisor}, 9);
+    const int value = computed(id, "div", Type::f32, Level::element, "$0 * $1", {at(inst.operands[0]), reciprocal}, 1);
+    result_[reciprocal].comment = result_[value].comment = "div f32";
     return value;
   }
 

@@ -36,6 +36,7 @@ Planned print_and_plan(const ir::Program& natural, const ir::Program& program, c
   problem.head_dim_qk = request.head_dim_qk;
   problem.head_dim_v = request.head_dim_v;
   problem.block_table = request.block_table;
+  problem.kv_block = request.kv_block;
   problem.vector_bytes = request.vector_bytes;
   problem.tensor_maps = request.tensor_maps;
   problem.mods = planned.mods.traits;

@@ -59,6 +59,9 @@ std::string cast_text(Type from, Type to, const std::string& x) {
 
 std::string integer_text(const ir::Inst& inst, const std::vector<std::string>& x, const OperationStyle& style) {
   const bool shorter = style.nonnegative_dividend;
+  // Shifting right rounds toward -inf, as division here does; the low bits are the floor modulo.
+  if (style.divisor_log2 >= 0 && inst.op == Op::div) return fmt::format("{} >> {}", x[0], style.divisor_log2);
+  if (style.divisor_log2 >= 0 && inst.op == Op::mod) return fmt::format("{} & {}", x[0], (std::int64_t{1} << style.divisor_log2) - 1);
   switch (inst.op) {
     case Op::add: return fmt::format("wrap_add({}, {})", x[0], x[1]);
     case Op::sub: return fmt::format("wrap_sub({}, {})", x[0], x[1]);
@@ -166,6 +169,7 @@ int operation_cost(const ir::Inst& inst, Type operand_type, const OperationStyle
     case Op::div:
     case Op::mod:
       if (inst.type == Type::f32) return style.precise ? 24 : 12;
+      if (style.divisor_log2 >= 0) return width;
       return style.nonnegative_dividend ? 5 * width : 24 * width;
     case Op::exp:
     case Op::exp2:

@@ -18,6 +18,7 @@ std::string literal_text(const ir::Inst& literal);
 struct OperationStyle {
   bool precise = false;           ///< no approximate transcendentals
   bool nonnegative_dividend = false;  ///< div, mod: the dividend is >= 0 and the divisor a positive literal
+  int divisor_log2 = -1;              ///< div, mod: the divisor is 2 to this, if >= 0
 };
 
 /// The expression for `inst` over operands already spelled (each a name or a parenthesised expression) of types

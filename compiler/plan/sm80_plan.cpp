@@ -94,6 +94,9 @@ TilePlan make_sm80_plan(const Problem& problem, const Target& target) {
   plan.q_in_registers = tile.q_in_registers;
   plan.overlap_steps = tile.overlap_steps;
   plan.min_blocks = tile.min_blocks;
+  // A block is visited as whole tiles.
+  while (problem.block_table && problem.kv_block % plan.tile_kv != 0) plan.tile_kv /= 2;
+  plan.step_kv = std::min(plan.step_kv, plan.tile_kv);
   while (sm80_smem_bytes(plan, problem.mods) > target.smem_limit_bytes) {
     if (!shrink(plan)) {
       throw Error(ErrorCode::internal,

@@ -18,6 +18,7 @@ struct Problem {
   int head_dim_qk = 64;       ///< 1 to 256
   int head_dim_v = 64;
   bool block_table = false;   ///< visit the blocks of a BlockMask
+  int kv_block = 128;         ///< with a table: keys per block, a multiple of 16
   int vector_bytes = 16;      ///< every row of q, k, v and out starts at a multiple of it: 16, 8, 4 or 2
   bool tensor_maps = true;    ///< q, k and v can be described to the bulk tensor copy engine (needed for sm90)
   cuda::ModsTraits mods;

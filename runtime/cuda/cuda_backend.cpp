@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CUDA backend: from a validated call to a launch.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <mutex>
+#include <optional>
+
+#include "compiler/bounds/bounds.h"
+#include "runtime/backend.h"
+#include "runtime/cuda/block_tables.h"
+#include "runtime/cuda/device.h"
+#include "runtime/cuda/explain.h"
+#include "runtime/cuda/kernel_store.h"
+#include "runtime/cuda/launch.h"
+#include "runtime/cuda/tensor_maps.h"
+
+namespace attnc {
+namespace {
+
+using namespace cuda;
+
+[[noreturn]] void refuse(const std::string& message) { throw Error(ErrorCode::invalid_argument, "attnc: " + message); }
+
+/// Kernels read and write through these pointers: an address that the device cannot reach would end the process's context.
+void check_pointer(const DeviceInfo& device, const void* pointer, std::string_view name) {
+  if (pointer == nullptr) return;  // nothing is read through it: validated before
+  int memory_type = 0;
+  const CUresult result = driver().pointer_get_attribute(&memory_type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
+                                                         reinterpret_cast<CUdeviceptr>(pointer));
+  if (result == CUDA_SUCCESS || device.reads_pageable_memory) return;
+  refuse(fmt::format("{} = {} is ordinary host memory, which cuda:{} ({}) cannot reach; copy it to the device", name, pointer,
+                     device.ordinal, device.name));
+}
+
+void check_pointers(const DeviceInfo& device, const VariantSpec& spec, const ForwardCall& call) {
+  check_pointer(device, call.q.data, "q");
+  check_pointer(device, call.k.data, "k");
+  check_pointer(device, call.v.data, "v");
+  check_pointer(device, call.out.data, "out");
+  check_pointer(device, call.lse.data, "lse");
+  for (std::size_t i = 0; i < call.bindings.buffers.size(); ++i) {
+    check_pointer(device, call.bindings.buffers[i].data, spec.program.buffers[i].name);
+  }
+}
+
+void check_limits(const ForwardCall& call) {
+  for (const auto& [length, name] : {std::pair(call.q_len, "q"), std::pair(call.kv_len, "k")}) {
+    if (length > bounds::max_length) refuse(fmt::format("{} has length {}; the limit is {}", name, length, bounds::max_length));
+  }
+  if (!call.lse.empty() && call.q_len > 1 && call.lse.stride_elems[2] != 1) {
+    refuse(fmt::format("lse has stride {} in its innermost dimension; on a GPU it must be 1", call.lse.stride_elems[2]));
+  }
+}
+
+/// The power of two in a table's block of keys, capped at 128.
+int kv_granule(const BlockMask& mask) {
+  const int block = mask.block_size().kv;
+  return std::min(block & -block, 128);
+}
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(const VariantSpec& spec) : spec_(spec) {}
+
+  void prepare() override {
+    Live& live = this->live();
+    const ContextScope context(live.device);
+    live.kernels.get(KernelChoice{});
+  }
+
+  void forward(const ForwardCall& call) override {
+    Live& live = this->live();
+    const ContextScope context(live.device);
+    check_limits(call);
+    check_pointers(live.device, spec_, call);
+
+    KernelChoice choice;
+    choice.block_table = call.block_mask != nullptr;
+    if (choice.block_table) choice.kv_block = kv_granule(*call.block_mask);
+    choice.aligned = row_alignment_bytes(call) >= 16;
+    choice.tensor_maps = !live.wants_tensor_maps || (choice.aligned && can_encode_tensor_maps(call));
+    const LoadedKernel& kernel = loaded(live, choice, call);
+
+    ForwardArguments args = pack_arguments(call);
+    if (choice.block_table) args.blocks = device_tables(*call.block_mask, live.device, static_cast<CUstream>(call.stream));
+    ParamBytes params;
+    pack_params(call.bindings, kernel.layout(), params);
+    launch_forward(kernel, live.device, call, args, params);
+  }
+
+  /// The same kernel writes the zeros: it meets no tile. K and V are not read, so they stand for themselves; block tables,
+  /// which are for masks over keys, are left out.
+  void forward_without_keys(const ForwardCall& call) override {
+    ForwardCall empty = call;
+    empty.block_mask = nullptr;
+    forward(empty);
+  }
+
+  std::string explain(std::string_view stage, std::string_view target) override {
+    return cuda::explain(spec_, stage, target.empty() ? live().device.target.name() : target);
+  }
+
+ private:
+  /// What exists once a device has been seen.
+  struct Live {
+    Live(const VariantSpec& spec, const DeviceInfo& info) : device(info), kernels(spec, device) {
+      wants_tensor_maps = device.target.arch == 90 && device.target.arch_specific && spec.dtype != DType::f32;
+    }
+    DeviceInfo device;
+    KernelStore kernels;
+    bool wants_tensor_maps = false;  ///< a kernel that uses them exists; otherwise the choice would only double kernels
+  };
+
+  Live& live() {
+    std::call_once(once_, [this] { live_.emplace(spec_, device_info(spec_.device.index)); });
+    return *live_;
+  }
+
+  const LoadedKernel& loaded(Live& live, const KernelChoice& choice, const ForwardCall& call) {
+    if (const LoadedKernel* kernel = live.kernels.find(choice)) return *kernel;
+    if (is_capturing(static_cast<CUstream>(call.stream))) {
+      refuse("the first forward of a variant compiles and loads its kernel and cannot be captured into a graph; call prepare() "
+             "(or, for block masks and unaligned views, forward once) before the capture");
+    }
+    return live.kernels.get(choice);
+  }
+
+  const VariantSpec spec_;
+  std::once_flag once_;
+  std::optional<Live> live_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cuda_backend(const VariantSpec& spec) { return std::make_unique<CudaBackend>(spec); }
+
+}  // namespace attnc

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernels of one variant on one device: found without a lock once loaded, else from the cache, else compiled.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "compiler/cuda/kernel_source.h"
+#include "runtime/backend.h"
+#include "runtime/cache/kernel_cache.h"
+#include "runtime/cuda/loaded_kernel.h"
+
+namespace attnc::cuda {
+
+/// What of a call decides which kernel runs it. Few values each, so that few kernels are ever compiled.
+struct KernelChoice {
+  bool block_table = false;
+  int kv_block = 128;       ///< 16, 32, 64 or 128: the power of two in the table's block; 128 without a table
+  bool aligned = true;      ///< rows start at multiples of 16 bytes
+  bool tensor_maps = true;  ///< q, k, v can be described to the bulk tensor copy engine
+
+  std::size_t index() const;
+  static constexpr std::size_t count = 32;
+};
+
+class KernelStore {
+ public:
+  KernelStore(const VariantSpec& spec, const DeviceInfo& device);
+
+  /// The kernel if it is loaded. Takes no lock, allocates nothing.
+  const LoadedKernel* find(const KernelChoice& choice) const {
+    return loaded_[choice.index()].load(std::memory_order_acquire);
+  }
+  /// The kernel, compiled or read from the cache if need be. A context of the device must be current. Throws Error.
+  const LoadedKernel& get(const KernelChoice& choice);
+
+ private:
+  std::unique_ptr<LoadedKernel> make(const KernelChoice& choice);
+  BuiltKernel build(const KernelSource& source, const plan::Target& target) const;
+  KernelCache& cache();
+
+  const VariantSpec& spec_;
+  const DeviceInfo& device_;
+  std::array<std::atomic<const LoadedKernel*>, KernelChoice::count> loaded_{};
+  std::mutex mutex_;  // guards what follows; never taken by find()
+  std::optional<KernelCache> cache_;
+  std::vector<std::unique_ptr<LoadedKernel>> owned_;
+};
+
+/// Passes a message to the variant's log, and to stderr if ATTNC_LOG names the category.
+void log(const VariantSpec& spec, std::string_view category, const std::string& message);
+
+/// The request a choice stands for, on any target. Used by explain too.
+KernelRequest make_request(const VariantSpec& spec, const KernelChoice& choice, const plan::Target& target);
+
+}  // namespace attnc::cuda

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/cuda/launch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "dsl/error.h"
+#include "runtime/cuda/tensor_maps.h"
+
+namespace attnc::cuda {
+namespace {
+
+constexpr std::int64_t max_grid_x = std::numeric_limits<std::int32_t>::max();
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+/// Stream-ordered scratch: freed on the same stream, after everything enqueued in between.
+class StreamMemory {
+ public:
+  StreamMemory(std::size_t bytes, CUstream stream) : stream_(stream) {
+    check(driver().mem_alloc_async(&pointer_, bytes, stream), "allocating the partial results of split keys");
+  }
+  ~StreamMemory() { driver().mem_free_async(pointer_, stream_); }
+  StreamMemory(const StreamMemory&) = delete;
+  StreamMemory& operator=(const StreamMemory&) = delete;
+  float* floats(std::size_t offset) const { return reinterpret_cast<float*>(pointer_) + offset; }
+
+ private:
+  CUdeviceptr pointer_ = 0;
+  CUstream stream_;
+};
+
+void enqueue(CUfunction function, std::int64_t grid_x, int grid_y, int threads, int smem_bytes, CUstream stream,
+             void** arguments) {
+  check(driver().launch_kernel(function, static_cast<unsigned>(grid_x), static_cast<unsigned>(grid_y), 1,
+                               static_cast<unsigned>(threads), 1, 1, static_cast<unsigned>(smem_bytes), stream, arguments,
+                               nullptr),
+        "launching the forward kernel");
+}
+
+void launch_sm80(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call, ForwardArguments& args,
+                 void* params, std::int64_t q_tiles) {
+  const plan::TilePlan& plan = kernel.plan();
+  const auto stream = static_cast<CUstream>(call.stream);
+  args.kv_splits = choose_kv_splits(plan, device.multiprocessors, q_tiles, call.kv_len);
+  void* arguments[] = {&args, params};
+  if (args.kv_splits == 1) {
+    enqueue(kernel.forward(), q_tiles, 1, plan.threads, plan.smem_bytes, stream, arguments);
+    return;
+  }
+  const std::int64_t rows = static_cast<std::int64_t>(call.batch) * call.q_heads * call.q_len;
+  const auto out_elems = static_cast<std::size_t>(args.kv_splits * rows * plan.head_dim_v);
+  const auto lse_elems = static_cast<std::size_t>(args.kv_splits * rows);
+  const StreamMemory scratch((out_elems + lse_elems) * sizeof(float), stream);
+  args.out_partial = scratch.floats(0);
+  args.lse_partial = scratch.floats(out_elems);
+  enqueue(kernel.forward(), q_tiles, args.kv_splits, plan.threads, plan.smem_bytes, stream, arguments);
+  constexpr int combine_threads = 128;
+  enqueue(kernel.combine(), ceil_div(rows, combine_threads / 32), 1, combine_threads, 0, stream, arguments);
+}
+
+void launch_sm90(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call, ForwardArguments& args,
+                 void* params, std::int64_t q_tiles) {
+  const plan::TilePlan& plan = kernel.plan();
+  TensorMaps maps = encode_tensor_maps(plan, call);
+  void* arguments[] = {&maps, &args, params};
+  // Persistent blocks, one per multiprocessor.
+  const std::int64_t grid = std::min<std::int64_t>(q_tiles, device.multiprocessors);
+  enqueue(kernel.forward(), grid, 1, plan.threads, plan.smem_bytes, static_cast<CUstream>(call.stream), arguments);
+}
+
+}  // namespace
+
+int choose_kv_splits(const plan::TilePlan& plan, int multiprocessors, std::int64_t q_tiles_total, int kv_len) {
+  // Below this share of the device in use, reading K and V by more blocks pays for merging their results.
+  const std::int64_t wanted = multiprocessors * 4 / 5;
+  constexpr int min_tiles_per_split = 4;
+  if (q_tiles_total >= wanted || q_tiles_total == 0) return 1;
+  const std::int64_t kv_tiles = ceil_div(kv_len, plan.tile_kv);
+  const std::int64_t splits = std::min(multiprocessors / q_tiles_total, kv_tiles / min_tiles_per_split);
+  return static_cast<int>(std::clamp<std::int64_t>(splits, 1, 64));
+}
+
+void launch_forward(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call, ForwardArguments args,
+                    const ParamBytes& params) {
+  const plan::TilePlan& plan = kernel.plan();
+  const std::int64_t q_tiles = ceil_div(call.q_len, plan.tile_q) * call.batch * call.q_heads;
+  if (q_tiles > max_grid_x) {
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("attnc: q has {} x {} x {} rows: more than {} tiles of {} rows cannot be launched at once; split "
+                            "the batch",
+                            call.batch, call.q_heads, call.q_len, max_grid_x, plan.tile_q));
+  }
+  void* bytes = const_cast<std::byte*>(params.bytes.data());
+  if (plan.family == plan::KernelFamily::sm90) {
+    launch_sm90(kernel, device, call, args, bytes, q_tiles);
+  } else {
+    launch_sm80(kernel, device, call, args, bytes, q_tiles);
+  }
+}
+
+}  // namespace attnc::cuda

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// A cubin in the driver, ready to launch.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "compiler/cuda/params.h"
+#include "compiler/plan/tile_plan.h"
+#include "runtime/cuda/device.h"
+
+namespace attnc::cuda {
+
+/// Immutable. Belongs to a device, not to a context: the driver loads it into each context that launches it (the one that
+/// is current when it is made, at once).
+class LoadedKernel {
+ public:
+  /// Null if the driver does not accept the binary (damaged, or built for something else); throws Error for other failures.
+  /// A context of the device must be current.
+  static std::unique_ptr<LoadedKernel> load(std::string_view cubin, const plan::TilePlan& plan, const ParamLayout& layout,
+                                            const DeviceInfo& device, std::string* why_refused);
+  ~LoadedKernel();
+  LoadedKernel(const LoadedKernel&) = delete;
+  LoadedKernel& operator=(const LoadedKernel&) = delete;
+
+  const plan::TilePlan& plan() const { return plan_; }
+  const ParamLayout& layout() const { return layout_; }
+  CUfunction forward() const { return forward_; }
+  CUfunction combine() const { return combine_; }  ///< null where the family has none
+
+ private:
+  LoadedKernel() = default;
+  plan::TilePlan plan_;
+  ParamLayout layout_;
+  CUlibrary library_ = nullptr;
+  CUfunction forward_ = nullptr;
+  CUfunction combine_ = nullptr;
+};
+
+}  // namespace attnc::cuda
