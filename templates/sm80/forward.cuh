@@ -30,18 +30,8 @@ class ForwardTile {
         staged_{smem} {}
 
   __forceinline__ void run() {
-    decode_work();
-    load_queries();
-    work_.uniform = Mods::uniform(params_, work_.context);
-    rows_.compute(params_, work_);
+    begin_work();
     clear_accumulator();
-
-    if (is_scout()) {
-      cursor().start();
-#pragma unroll 1
-      for (int slot = 0; slot < 2; ++slot) post_next(slot);
-    }
-    __syncthreads();
     const KvTile first = posted(0);
     if (first.first_key >= 0) {
       if constexpr (Plan::overlap_steps) {
@@ -55,23 +45,49 @@ class ForwardTile {
     wait_for_copies();
     __syncthreads();  // the output is staged over Q
     softmax_.finish();
-    write_results<Plan, Mods, S>(smem_, args_, work_, rows_, o_, softmax_);
+    write_results<Plan, Mods, S>(smem_, args_, work(), o_, softmax_);
   }
 
  private:
   // blockIdx.x counts q tiles fastest, last rows first: with a causal mask those are the longest. Heads that share K and
   // V are neighbours. blockIdx.y is the split.
-  __forceinline__ void decode_work() {
+  __forceinline__ WorkPlace decode_place() const {
     const int q_tiles = (args_.q_len + S::tile_q - 1) / S::tile_q;
     const int head_index = static_cast<int>(blockIdx.x) / q_tiles;
     const int q_tile = q_tiles - 1 - static_cast<int>(blockIdx.x) % q_tiles;
-    const int b = head_index / args_.q_heads;
-    const int h = head_index % args_.q_heads;
-    work_.context = TileContext{b, h, args_.q_len, args_.kv_len, args_.scale};
-    work_.kv_head = h / (args_.q_heads / args_.kv_heads);
-    work_.q_first = q_tile * S::tile_q;
-    work_.q_last = min(work_.q_first + S::tile_q, args_.q_len) - 1;
-    work_.split = static_cast<int>(blockIdx.y);
+    return {head_index / args_.q_heads, head_index % args_.q_heads, q_tile * S::tile_q, static_cast<int>(blockIdx.y)};
+  }
+
+  // Starts loading Q, posts the first two kv tiles and computes the uniform and row levels.
+  __forceinline__ void begin_work() {
+    const WorkPlace place = decode_place();
+    const int kv_head = place.h / (args_.q_heads / args_.kv_heads);
+    load_rows<typename S::QkRows, S::tile_q, Plan::head_dim_qk, S::element_bytes, S::threads, Plan::vector_bytes>(
+        q_address_, matrix_of(args_.q, place.b, place.h, S::element_bytes), args_.q.row_stride_elems, place.q_first,
+        args_.q_len);
+    if (threadIdx.x == 0) {
+      shared_state().place = place;
+      shared_state().k = matrix_of(args_.k, place.b, kv_head, S::element_bytes);
+      shared_state().v = matrix_of(args_.v, place.b, kv_head, S::element_bytes);
+    }
+    __syncthreads();
+    uniform_ = Mods::uniform(params_, work().context);
+    rows_.compute(params_, work());
+    if (is_scout()) {
+      const WorkTile<Mods> work = this->work();
+      cursor(work).start();
+#pragma unroll 1
+      for (int slot = 0; slot < 2; ++slot) post_next(slot);
+    }
+    __syncthreads();
+  }
+
+  // Put together anew from shared memory wherever it is needed: the loop has no registers to spare for it.
+  __forceinline__ WorkTile<Mods> work() const {
+    const WorkPlace& place = shared_state().place;
+    const int q_last = min(place.q_first + S::tile_q, args_.q_len) - 1;
+    return {TileContext{place.b, place.h, args_.q_len, args_.kv_len, args_.scale}, uniform_, place.q_first, q_last,
+            place.split};
   }
 
   __forceinline__ void clear_accumulator() {
@@ -87,24 +103,18 @@ class ForwardTile {
 
   // Load -----------------------------------------------------------------------------------------------------------
 
-  __forceinline__ void load_queries() {
-    load_rows<typename S::QkRows, S::tile_q, Plan::head_dim_qk, S::element_bytes, S::threads, Plan::vector_bytes>(
-        q_address_, matrix_of(args_.q, work_.context.b, work_.context.h, S::element_bytes), args_.q.row_stride_elems,
-        work_.q_first, args_.q_len);
-  }
-
   __forceinline__ void load_keys(const KvTile& tile, int stage) {
     load_rows<typename S::QkRows, Plan::tile_kv, Plan::head_dim_qk, S::element_bytes, S::threads, Plan::vector_bytes>(
-        k_address(stage), matrix_of(args_.k, work_.context.b, work_.kv_head, S::element_bytes),
+        k_address(stage), read_volatile(shared_state().k),
         args_.k.row_stride_elems, tile.first_key, args_.kv_len);
   }
 
   // Also computes the mods' values for the tile's keys and differences.
   __forceinline__ void load_values(const KvTile& tile, int stage) {
     load_rows<typename S::VRows, Plan::tile_kv, Plan::head_dim_v, S::element_bytes, S::threads, Plan::vector_bytes>(
-        v_address(stage), matrix_of(args_.v, work_.context.b, work_.kv_head, S::element_bytes),
+        v_address(stage), read_volatile(shared_state().v),
         args_.v.row_stride_elems, tile.first_key, args_.kv_len);
-    staged_.stage(stage, params_, work_, tile.first_key);
+    if constexpr (StagedLevels<Plan, Mods>::any) staged_.stage(stage, params_, work(), tile.first_key);
   }
 
   __forceinline__ uint32 k_address(int stage) const { return q_address_ + S::k_offset + stage * S::k_stage_bytes; }
@@ -125,18 +135,19 @@ class ForwardTile {
 
   // The first warp looks for tiles, two ahead of their use: what it posts is read after the next barrier.
   static __forceinline__ bool is_scout() { return threadIdx.x < 32; }
-  __forceinline__ SharedCursor& shared_cursor() const {
-    static_assert(sizeof(SharedCursor) <= S::cursor_bytes, "cursor_bytes");
-    return *reinterpret_cast<SharedCursor*>(smem_ + S::cursor_offset);
+  __forceinline__ SharedState& shared_state() const {
+    static_assert(sizeof(SharedState) <= S::cursor_bytes, "cursor_bytes");
+    return *reinterpret_cast<SharedState*>(smem_ + S::cursor_offset);
   }
-  __forceinline__ TileCursor<Plan, Mods> cursor() const {
-    return TileCursor<Plan, Mods>(shared_cursor().state, args_, params_, work_);
+  __forceinline__ TileCursor<Plan, Mods> cursor(const WorkTile<Mods>& work) const {
+    return TileCursor<Plan, Mods>(shared_state().cursor, args_, params_, work);
   }
   __forceinline__ void post_next(int slot) const {
-    const KvTile tile = cursor().next();
-    if (threadIdx.x == 0) shared_cursor().posted[slot] = tile;
+    const WorkTile<Mods> work = this->work();
+    const KvTile tile = cursor(work).next();
+    if (threadIdx.x == 0) shared_state().posted[slot] = tile;
   }
-  __forceinline__ KvTile posted(int slot) const { return shared_cursor().posted[slot]; }
+  __forceinline__ KvTile posted(int slot) const { return shared_state().posted[slot]; }
 
   // Two stages, and scores one step ahead of the softmax, also across tiles: K is needed a step earlier than V, so each
   // has its own turn. Between the two barriers of a tile, one of them is landing and the other is in use.
@@ -243,12 +254,12 @@ class ForwardTile {
     const ValueLaneAddress<S> v(v_address(stage));
 #pragma unroll 1
     for (int step_first = 0; step_first < Plan::tile_kv; step_first += Plan::step_kv) {
-      const BlockVerdict verdict = rows_.judge_step(work_, tile, step_first);
+      const BlockVerdict verdict = rows_.judge_step(params_, work(), tile, step_first);
       if (verdict == BlockVerdict::empty) continue;
       Scores<S> s;
       compute_scores<Plan, S>(s, queries_, k, step_first);
       modify(s, verdict, tile, stage, step_first);
-      softmax_.raise_maxima(s, o_);
+      softmax_.raise_references(s, o_);
       softmax_.exponentials(s);
       accumulate<Plan, S>(o_, to_operand<Plan, S>(s), v, step_first);
     }
@@ -258,25 +269,23 @@ class ForwardTile {
   __forceinline__ void finish_step(Scores<S>& s, Scores<S>& ahead, const LaneAddress<typename S::QkRows>& ahead_k,
                                    int ahead_row, const KvTile& tile, int stage, int step_first,
                                    const ValueLaneAddress<S>& v) {
-    const BlockVerdict verdict = rows_.judge_step(work_, tile, step_first);
+    const BlockVerdict verdict = rows_.judge_step(params_, work(), tile, step_first);
     if (verdict == BlockVerdict::empty) {
       compute_scores<Plan, S>(ahead, queries_, ahead_k, ahead_row);
       return;
     }
     modify(s, verdict, tile, stage, step_first);
-    softmax_.raise_maxima(s, o_);
-    compute_scores<Plan, S>(ahead, queries_, ahead_k, ahead_row, [&](int d) {
-      constexpr int fragments = Softmax<Plan, Mods, S>::fragments;
-      softmax_.exponentials(s, d * fragments / S::depths, (d + 1) * fragments / S::depths);
-    });
+    softmax_.raise_references(s, o_);
+    compute_scores<Plan, S>(ahead, queries_, ahead_k, ahead_row,
+                            [&](int d) { softmax_.exponentials(s, d, S::depths); });
     accumulate<Plan, S>(o_, to_operand<Plan, S>(s), v, step_first);
   }
 
   __forceinline__ void modify(Scores<S>& s, BlockVerdict verdict, const KvTile& tile, int stage, int step_first) {
     if (verdict == BlockVerdict::partial) {
-      modify_scores<Plan, Mods, true, S>(s, params_, work_, rows_, staged_, stage, tile, step_first);
+      modify_scores<Plan, Mods, true, S>(s, params_, work(), rows_, staged_, stage, tile, step_first);
     } else {
-      modify_scores<Plan, Mods, false, S>(s, params_, work_, rows_, staged_, stage, tile, step_first);
+      modify_scores<Plan, Mods, false, S>(s, params_, work(), rows_, staged_, stage, tile, step_first);
     }
   }
 
@@ -284,7 +293,7 @@ class ForwardTile {
   const Params& params_;
   uint8* smem_;
   uint32 q_address_;
-  WorkTile<Mods> work_;
+  typename Mods::Uniform uniform_;
   QueryFragments<S, Plan::q_in_registers> queries_;
   ThreadRows<Plan, Mods> rows_;
   Accumulator<S> o_;

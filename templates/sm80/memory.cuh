@@ -89,6 +89,11 @@ __forceinline__ void load_rows(uint32 tile_address, const uint8* matrix, int64 r
   }
 }
 
+// Read from shared memory at every call rather than kept in registers.
+__forceinline__ const uint8* read_volatile(const uint8* const& pointer) {
+  return *const_cast<const uint8* const volatile*>(&pointer);
+}
+
 // The first element of a tensor's (batch, head) matrix.
 __forceinline__ const uint8* matrix_of(const TensorArgument& t, int batch, int head, int element_bytes) {
   return static_cast<const uint8*>(t.data) +

@@ -16,6 +16,13 @@ __forceinline__ int thread_index() {
   return index;
 }
 
+// Zero, but not to the compiler: what is computed from it stays inside the loop.
+__forceinline__ int opaque_zero() {
+  int zero;
+  asm volatile("mov.u32 %0, 0;" : "=r"(zero));
+  return zero;
+}
+
 struct Fragment4 {
   uint32 x[4];
 };

@@ -81,40 +81,45 @@ struct StagedLevels {
 template <class Plan, class Mods>
 struct ThreadRows {
   using S = Shape<Plan, Mods>;
-  int first;
   typename Mods::Row values[S::rows];
-  BandExtremes warp_band;  // over the warp's rows, for masks that are bands
 
-  __forceinline__ ThreadRows()
-      : first(thread_index() / 32 * Plan::rows_per_warp + thread_index() % 32 / 4) {}
+  static __forceinline__ int first() {
+    const int thread = thread_index();
+    return thread / 32 * Plan::rows_per_warp + thread % 32 / 4;
+  }
 
   __forceinline__ void compute(const typename Mods::Params& params, const WorkTile<Mods>& work) {
 #pragma unroll
     for (int r = 0; r < S::rows; ++r) values[r] = Mods::row(params, work.context, work.uniform, q_idx(work, r));
-    if constexpr (Mods::mask_kind == MaskKind::band) {
-      BandRange range;
-#pragma unroll
-      for (int r = 0; r < S::rows; ++r) range.add(Mods::row_band(params, work.context, work.uniform, values[r]));
-      warp_band = range.reduce();
-    }
   }
   // What a step of a masked tile is for this warp: a whole tile's mask often decides itself within a warp's rows.
-  __forceinline__ BlockVerdict judge_step(const WorkTile<Mods>& work, const KvTile& tile, int step_first) const {
+  __forceinline__ BlockVerdict judge_step(const typename Mods::Params& params, const WorkTile<Mods>& work,
+                                          const KvTile& tile, int step_first) const {
     if (!tile.masked) return BlockVerdict::full;
     const int first_key = tile.first_key + step_first;
     const int end = first_key + Plan::step_kv;
     if (first_key >= work.context.kv_len) return BlockVerdict::empty;
     if constexpr (Mods::mask_kind == MaskKind::band) {
-      if (misses(warp_band, first_key, end)) return BlockVerdict::empty;
-      if (!Plan::block_table && covers(warp_band, first_key, min(end, work.context.kv_len)) && end <= work.context.kv_len) {
-        return BlockVerdict::full;
+      BandRange range;
+      const int zero = opaque_zero();
+#pragma unroll
+      for (int r = 0; r < S::rows; ++r) {
+        const Band row = Mods::row_band(params, work.context, work.uniform, values[r]);
+        range.add({row.lo + zero, row.hi + zero});
       }
+      const BandExtremes band = range.reduce();
+      if (misses(band, first_key, end)) return BlockVerdict::empty;
+      if (!covers(band, first_key, end)) return BlockVerdict::partial;
+    } else if constexpr (Mods::mask_kind == MaskKind::general) {
+      return BlockVerdict::partial;
     }
+    // All rows keep all keys, unless the keys end here or the table's row range does.
+    if (!Plan::block_table && end <= work.context.kv_len) return BlockVerdict::full;
     return BlockVerdict::partial;
   }
   // Rows past the end stand for the last one; they are never written.
   __forceinline__ int q_idx(const WorkTile<Mods>& work, int r) const {
-    return min(work.q_first + first + 8 * r, work.q_last);
+    return min(work.q_first + first() + 8 * r, work.q_last);
   }
 };
 
@@ -127,25 +132,28 @@ __forceinline__ void modify_scores(Scores<S>& s, const typename Mods::Params& pa
   if constexpr (!masked && !Mods::has_score_mod) return;
   const TileContext& t = work.context;
   const int thread_key = 2 * (thread_index() % 4);
+  const int zero = opaque_zero();
+  const int first_row = rows.first();
   const int first_key = tile.first_key + step_first + thread_key;  // this thread's first key of the step
 
   // Keys kept for each row as offsets from first_key.
-  int lo[S::rows], hi[S::rows];
+  int lo[S::rows], hi[S::rows], q_idx[S::rows];
   float delta[S::rows];
 #pragma unroll
   for (int r = 0; r < S::rows; ++r) {
+    q_idx[r] = min(work.q_first + first_row + 8 * r, work.q_last);
     // Converted once a tile and row; the steps add exact constants.
-    delta[r] = static_cast<float>(tile.first_key + thread_key - rows.q_idx(work, r)) + static_cast<float>(step_first);
+    delta[r] = static_cast<float>(tile.first_key + thread_key - q_idx[r]) + static_cast<float>(step_first);
     if constexpr (masked) {
       lo[r] = 0;
       hi[r] = t.kv_len;
       if constexpr (Mods::mask_kind == MaskKind::band) {
         const Band band = Mods::row_band(params, t, work.uniform, rows.values[r]);
-        lo[r] = max(band.lo, 0);
-        hi[r] = min(band.hi, t.kv_len);
+        lo[r] = max(band.lo + zero, 0);
+        hi[r] = min(band.hi + zero, t.kv_len);
       }
       if constexpr (Plan::block_table) {
-        const int row = rows.first + 8 * r;
+        const int row = first_row + 8 * r;
         if (row < tile.row_begin || row >= tile.row_end) hi[r] = 0;
       }
       lo[r] -= first_key;
@@ -164,9 +172,9 @@ __forceinline__ void modify_scores(Scores<S>& s, const typename Mods::Params& pa
 #pragma unroll
       for (int r = 0; r < S::rows; ++r) {
         float& score = s.x[r / 2][j][r % 2 * 2 + e];
-        const Element element{rows.q_idx(work, r), kv_idx, delta[r] + static_cast<float>(offset)};
+        const Element element{q_idx[r], kv_idx, delta[r] + static_cast<float>(offset)};
         const typename Mods::Diagonal diagonal =
-            staged.diagonal(buffer, rows.first + 8 * r - tile_key + Plan::tile_kv - 1);
+            staged.diagonal(buffer, first_row + 8 * r - tile_key + Plan::tile_kv - 1);
         float modified = score;
         if constexpr (Mods::has_score_mod) {
           modified = Mods::score(params, t, work.uniform, rows.values[r], column, diagonal, element, score);

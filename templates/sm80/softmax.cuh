@@ -31,29 +31,29 @@ template <class Plan, class Mods, class S>
 struct Softmax {
   static constexpr bool bounded = BoundedScores<Plan, Mods>::holds;
 
-  float to_log2;                      // log2 units per unit of the scores in registers
-  float slack;                        // slack_log2 in units of the scores
-  float limit[S::rows];               // raise the maximum above this score; -inf while a row has kept no key
-  float negative_maximum[S::rows];    // log2 units; 0 while a row has kept no key
-  float sum[S::rows];                 // of this thread's exponentials
+  float to_log2;             // log2 units per unit of the scores in registers
+  float reference[S::rows];  // the maximum that exponents are relative to, in units of the scores; -inf: no key yet
+  float sum[S::rows];        // of this thread's exponentials
 
   __forceinline__ explicit Softmax(float scale) {
     // A score mod returns log2 units. Raw dot products are scaled inside the exponential; the sign of a negative scale
-    // has been folded into Q.
-    // A scale of 0 must not turn a masked -inf into NaN.
+    // has been folded into Q, and a scale of 0 must not turn a masked -inf into NaN.
     to_log2 = Mods::has_score_mod ? 1.0f : fmaxf(fabsf(scale) * log2_e, 1e-37f);
-    slack = Mods::has_score_mod ? slack_log2 : slack_log2 / to_log2;
 #pragma unroll
     for (int r = 0; r < S::rows; ++r) {
-      limit[r] = -infinity();
-      negative_maximum[r] = bounded ? -BoundedScores<Plan, Mods>::shift : 0.0f;
+      reference[r] = bounded ? BoundedScores<Plan, Mods>::shift : -infinity();
       sum[r] = 0.0f;
     }
   }
 
-  // Raises the maxima, and rescales what was accumulated under the old ones, where the step's scores demand it.
-  __forceinline__ void raise_maxima(const Scores<S>& s, Accumulator<S>& o) {
+  __forceinline__ float origin_log2(int r) const {
+    return reference[r] == -infinity() ? 0.0f : reference[r] * to_log2;
+  }
+
+  // Raises the references, and rescales what was accumulated under the old ones, where the step's scores demand it.
+  __forceinline__ void raise_references(const Scores<S>& s, Accumulator<S>& o) {
     if constexpr (bounded) return;
+    const float slack = __fdividef(slack_log2, to_log2);
     float largest[S::rows];
     bool raise = false;
 #pragma unroll
@@ -63,36 +63,35 @@ struct Softmax {
       for (int j = 0; j < S::key_tiles; ++j) {
         largest[r] = fmaxf(largest[r], fmaxf(s.x[r / 2][j][r % 2 * 2], s.x[r / 2][j][r % 2 * 2 + 1]));
       }
-      raise |= largest[r] > limit[r];
+      raise |= largest[r] > reference[r] + slack;
     }
     if (!__any_sync(0xffffffffu, raise)) return;
 #pragma unroll
     for (int r = 0; r < S::rows; ++r) {
       float row_largest = fmaxf(largest[r], __shfl_xor_sync(0xffffffffu, largest[r], 1));
       row_largest = fmaxf(row_largest, __shfl_xor_sync(0xffffffffu, row_largest, 2));
-      // A row is raised only beyond its own limit, so that rounding never lowers a maximum.
-      const bool raised = row_largest > limit[r];
-      const float negative = raised ? -(row_largest * to_log2) : negative_maximum[r];
-      const float rescale = limit[r] == -infinity() ? 0.0f : exp2_approx(negative - negative_maximum[r]);
-      if (raised) {
+      if (row_largest > reference[r] + slack) {
+        const float old_origin = origin_log2(r);
+        const bool first = reference[r] == -infinity();
+        reference[r] = row_largest;
+        // Nothing was accumulated before a row's first key; 0 * inf would be NaN.
+        const float rescale = first ? 0.0f : exp2_approx(old_origin - origin_log2(r));
         sum[r] *= rescale;
 #pragma unroll
         for (int n = 0; n < S::out_tiles; ++n) {
           o.x[r / 2][n][r % 2 * 2] *= rescale;
           o.x[r / 2][n][r % 2 * 2 + 1] *= rescale;
         }
-        limit[r] = row_largest + slack;
-        negative_maximum[r] = negative;
       }
     }
   }
 
-  // Scores to exponentials, in place, and their row sums. The step's fragments are numbered so that this may be done a
-  // few at a time.
-  static constexpr int fragments = S::row_tiles * S::key_tiles;
-  __forceinline__ void exponentials(Scores<S>& s, int first_fragment, int last_fragment) {
+  // Scores to exponentials, in place, and their row sums: share `part` of `parts` of the step's fragments.
+  __forceinline__ void exponentials(Scores<S>& s, int part, int parts) {
+    constexpr int fragments = S::row_tiles * S::key_tiles;
 #pragma unroll
-    for (int fragment = first_fragment; fragment < last_fragment; ++fragment) {
+    for (int fragment = 0; fragment < fragments; ++fragment) {
+      if (fragment * parts / fragments != part) continue;
       const int i = fragment % S::row_tiles;
       const int j = fragment / S::row_tiles;
 #pragma unroll
@@ -100,9 +99,9 @@ struct Softmax {
         const int r = 2 * i + e / 2;
         float exponent = s.x[i][j][e];
         if constexpr (!Mods::has_score_mod) {
-          exponent = fmaf(exponent, to_log2, negative_maximum[r]);
+          exponent = fmaf(exponent, to_log2, -origin_log2(r));
         } else if constexpr (!bounded || BoundedScores<Plan, Mods>::shift > 0.0f) {
-          exponent += negative_maximum[r];
+          exponent -= origin_log2(r);
         }
         s.x[i][j][e] = exp2_approx(exponent);
       }
@@ -110,7 +109,7 @@ struct Softmax {
       sum[2 * i + 1] += s.x[i][j][2] + s.x[i][j][3];
     }
   }
-  __forceinline__ void exponentials(Scores<S>& s) { exponentials(s, 0, fragments); }
+  __forceinline__ void exponentials(Scores<S>& s) { exponentials(s, 0, 1); }
 
   // Row sums over the four threads that share a row.
   __forceinline__ void finish() {
@@ -123,7 +122,7 @@ struct Softmax {
 
   // Log2 of the row's sum of exp(score); -inf for a row without keys.
   __forceinline__ float lse_log2(int r) const {
-    return sum[r] == 0.0f ? -infinity() : log2_approx(sum[r]) - negative_maximum[r];
+    return sum[r] == 0.0f ? -infinity() : log2_approx(sum[r]) + origin_log2(r);
   }
   __forceinline__ float normalizer(int r) const { return sum[r] == 0.0f ? 0.0f : 1.0f / sum[r]; }
 };

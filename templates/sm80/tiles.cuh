@@ -18,10 +18,14 @@ template <class Mods>
 struct WorkTile {
   TileContext context;
   typename Mods::Uniform uniform;
-  int kv_head;
   int q_first;  // first query row
   int q_last;   // last query row that exists
   int split;
+};
+
+// The part of it that is kept in shared memory.
+struct WorkPlace {
+  int b, h, q_first, split;
 };
 
 struct KvTile {
@@ -81,16 +85,20 @@ struct CursorState {
   int window_next, window_end, window;
   uint32 visit, masked;
   BandExtremes band;
-  // Block tables only: the list position, 32 cached block indices, and the rows the current block row covers.
+  // Block tables only: the list position, 16 cached block indices, and the rows the current block row covers.
   int block_row, position, position_end, partial_count;
-  int cached_from, cached_blocks[32];
+  int cached_from, cached_blocks[16];
   int row_begin, row_end;
   int listed_full, restricted;
 };
 
-struct SharedCursor {
-  CursorState state;
+// A CTA's state in shared memory, outside the registers of the loop.
+struct SharedState {
+  CursorState cursor;
   KvTile posted[2];  // the tile after the one being copied, alternating
+  WorkPlace place;
+  const uint8* k;    // the head's matrices
+  const uint8* v;
 };
 
 // A view of a CursorState in shared memory; every member function is called by all lanes of one warp.
@@ -242,12 +250,12 @@ class TileCursor {
       const int per_split = ceil_div(s.partial_count + full_count, max(args_.kv_splits, 1));
       s.position = work_.split * per_split;
       s.position_end = min(s.position + per_split, s.partial_count + full_count);
-      s.cached_from = s.position - 32;
+      s.cached_from = s.position - 16;
     }
-    if (s.position - s.cached_from >= 32) {
-      // One coalesced load of the next 32 indices, one per lane.
+    if (s.position - s.cached_from >= 16) {
+      // One coalesced load of the next 16 indices, one per lane.
       s.cached_from = s.position;
-      const int p = s.position + lane();
+      const int p = lane() < 16 ? s.position + lane() : s.position_end;
       if (p < s.partial_count) {
         const int64 list = work_.context.b * table.indices_batch_stride +
                            work_.context.h * table.indices_head_stride + s.block_row * table.indices_row_stride;

@@ -12,13 +12,13 @@ namespace sm80 {
 // fp32 partial results of one split, for the combine kernel.
 template <class Plan, class Mods, class S>
 __forceinline__ void write_partial(const ForwardArguments& args, const WorkTile<Mods>& work,
-                                   const ThreadRows<Plan, Mods>& rows, const Accumulator<S>& o,
-                                   const Softmax<Plan, Mods, S>& softmax) {
+                                   const Accumulator<S>& o, const Softmax<Plan, Mods, S>& softmax) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int first_row = ThreadRows<Plan, Mods>::first();
   const int64 head = (static_cast<int64>(work.split) * args.batch + work.context.b) * args.q_heads + work.context.h;
 #pragma unroll
   for (int r = 0; r < S::rows; ++r) {
-    const int q_idx = work.q_first + rows.first + 8 * r;
+    const int q_idx = work.q_first + first_row + 8 * r;
     if (q_idx > work.q_last) continue;
     const int64 row = head * args.q_len + q_idx;
     const float normalizer = softmax.normalizer(r);
@@ -42,13 +42,13 @@ __forceinline__ void write_partial(const ForwardArguments& args, const WorkTile<
 // 16-bit output through shared memory, so that rows leave as whole 16-byte chunks. Each warp stages its own rows.
 template <class Plan, class Mods, class S>
 __forceinline__ void write_staged(uint8* staging, uint8* out, int64 row_stride_elems, const WorkTile<Mods>& work,
-                                  const ThreadRows<Plan, Mods>& rows, const Accumulator<S>& o,
-                                  const Softmax<Plan, Mods, S>& softmax) {
+                                  const Accumulator<S>& o, const Softmax<Plan, Mods, S>& softmax) {
   using Rows = typename S::VRows;
   const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int first_row = ThreadRows<Plan, Mods>::first();
 #pragma unroll
   for (int r = 0; r < S::rows; ++r) {
-    const int row = rows.first + 8 * r;
+    const int row = first_row + 8 * r;
     const float normalizer = softmax.normalizer(r);
 #pragma unroll
     for (int n = 0; n < S::out_tiles; ++n) {
@@ -83,12 +83,12 @@ __forceinline__ void write_staged(uint8* staging, uint8* out, int64 row_stride_e
 // Element by element: fp32, or rows aligned to less than 16 bytes.
 template <class Plan, class Mods, class S>
 __forceinline__ void write_direct(uint8* out, int64 row_stride_elems, const WorkTile<Mods>& work,
-                                  const ThreadRows<Plan, Mods>& rows, const Accumulator<S>& o,
-                                  const Softmax<Plan, Mods, S>& softmax) {
+                                  const Accumulator<S>& o, const Softmax<Plan, Mods, S>& softmax) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int first_row = ThreadRows<Plan, Mods>::first();
 #pragma unroll
   for (int r = 0; r < S::rows; ++r) {
-    const int q_idx = work.q_first + rows.first + 8 * r;
+    const int q_idx = work.q_first + first_row + 8 * r;
     if (q_idx > work.q_last) continue;
     const float normalizer = softmax.normalizer(r);
 #pragma unroll
@@ -116,24 +116,24 @@ __forceinline__ void write_direct(uint8* out, int64 row_stride_elems, const Work
 // All of a work tile's results. Reads of shared memory by any warp must be over.
 template <class Plan, class Mods, class S>
 __forceinline__ void write_results(uint8* smem, const ForwardArguments& args, const WorkTile<Mods>& work,
-                                   const ThreadRows<Plan, Mods>& rows, const Accumulator<S>& o,
-                                   const Softmax<Plan, Mods, S>& softmax) {
+                                   const Accumulator<S>& o, const Softmax<Plan, Mods, S>& softmax) {
   if (args.kv_splits > 1) {
-    write_partial<Plan, Mods, S>(args, work, rows, o, softmax);
+    write_partial<Plan, Mods, S>(args, work, o, softmax);
     return;
   }
   const TileContext& t = work.context;
   uint8* out = const_cast<uint8*>(matrix_of(args.out, t.b, t.h, S::element_bytes));
   if constexpr (S::stages_output) {
-    write_staged<Plan, Mods, S>(smem, out, args.out.row_stride_elems, work, rows, o, softmax);
+    write_staged<Plan, Mods, S>(smem, out, args.out.row_stride_elems, work, o, softmax);
   } else {
-    write_direct<Plan, Mods, S>(out, args.out.row_stride_elems, work, rows, o, softmax);
+    write_direct<Plan, Mods, S>(out, args.out.row_stride_elems, work, o, softmax);
   }
   if (args.lse != nullptr && threadIdx.x % 4 == 0) {
+    const int first_row = ThreadRows<Plan, Mods>::first();
     float* lse = args.lse + t.b * args.lse_batch_stride_elems + t.h * args.lse_head_stride_elems;
 #pragma unroll
     for (int r = 0; r < S::rows; ++r) {
-      const int q_idx = work.q_first + rows.first + 8 * r;
+      const int q_idx = work.q_first + first_row + 8 * r;
       if (q_idx <= work.q_last) lse[q_idx] = softmax.lse_log2(r) * ln_2;
     }
   }
