@@ -1,8 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
+
 #include "compiler/ir/verify.h"
 #include "compiler/passes/passes.h"
 
 namespace attnc::passes {
+namespace {
+
+/// Equality that a NaN literal does not break: with it the loop below would never end.
+bool unchanged(const std::vector<ir::Inst>& a, const std::vector<ir::Inst>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](ir::Inst x, ir::Inst y) {
+    if (std::isnan(x.real) && std::isnan(y.real)) x.real = y.real = 0;
+    return x == y;
+  });
+}
+
+}  // namespace
 
 ir::Program canonicalize(const ir::Program& program) {
   struct Step {
@@ -24,7 +38,7 @@ ir::Program canonicalize(const ir::Program& program) {
       current = step.run(current);
       ir::verify(current, step.name);
     }
-    if (current.insts.size() >= before && current.insts == previous.insts) return current;
+    if (current.insts.size() >= before && unchanged(current.insts, previous.insts)) return current;
   }
 }
 
