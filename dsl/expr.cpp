@@ -19,8 +19,6 @@ std::shared_ptr<Node> new_node(Op op, Type type) {
   return node;
 }
 
-bool is_integer(Type type) { return type == Type::i32 || type == Type::i64; }
-
 Type wider(Type a, Type b) {
   if (a == Type::boolean) a = Type::i32;
   if (b == Type::boolean) b = Type::i32;
