@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/cpu/math.h"
+
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+namespace attnc::cpu::math {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+constexpr double log2_e = std::numbers::log2e;
+
+// (2^f - 1) / f on |f| <= 1/2, relative error of 2^f 2e-9.
+const std::vector<double> exp2_coefficients = {1.0,
+                                               0x1.62e430p-1,
+                                               0x1.ebfbdcp-3,
+                                               0x1.c6aee8p-5,
+                                               0x1.3b2d4ep-7,
+                                               0x1.5f3e80p-10,
+                                               0x1.41fba0p-13};
+
+/// Adding this and taking it away rounds to the nearest integer (half to even) for |x| < 2^22, and leaves the integer in
+/// the low bits of the sum.
+constexpr double round_magic = 0x1.8p23;
+constexpr double round_magic_f64 = 0x1.8p52;
+
+Value* bits(CodeBuilder& c, Value* x) { return c.ir.CreateBitCast(x, c.shaped(c.i32, x)); }
+Value* from_bits(CodeBuilder& c, Value* n) { return c.ir.CreateBitCast(n, c.shaped(c.f32, n)); }
+Value* shl(CodeBuilder& c, Value* n, int by) { return c.ir.CreateShl(n, c.integer(n, by)); }
+Value* ashr(CodeBuilder& c, Value* n, int by) { return c.ir.CreateAShr(n, c.integer(n, by)); }
+Value* absolute(CodeBuilder& c, Value* x) { return c.intrinsic(llvm::Intrinsic::fabs, x); }
+
+struct Rounded {
+  Value* real;  ///< the integer, as float
+  Value* sum;   ///< its low bits are the integer's
+};
+Rounded round_to_integer(CodeBuilder& c, Value* x, double magic = round_magic) {
+  Value* sum = c.ir.CreateFAdd(x, c.real(x, magic));
+  return {c.ir.CreateFSub(sum, c.real(x, magic)), sum};
+}
+
+/// 2^n * 2^f for any integer |n| <= 300, |f| <= 1/2, in two steps so that subnormals and overflow come out right.
+Value* scaled_exp2(CodeBuilder& c, const Rounded& n, Value* f) {
+  Value* integer = c.ir.CreateSub(bits(c, n.sum), c.integer(bits(c, n.sum), 0x4b400000));
+  Value* half = ashr(c, integer, 1);
+  auto power = [&](Value* exponent) { return from_bits(c, shl(c, c.ir.CreateAdd(exponent, c.integer(exponent, 127)), 23)); };
+  Value* first = c.ir.CreateFMul(c.polynomial(f, exp2_coefficients), power(half));
+  return c.ir.CreateFMul(first, power(c.ir.CreateSub(integer, half)));
+}
+
+struct Logarithm {
+  Value* exponent;  ///< as f32
+  Value* log_m;     ///< natural logarithm of the mantissa, which lies in [sqrt(1/2), sqrt(2))
+  Value* is_ordinary;  ///< finite and positive
+};
+Logarithm split_logarithm(CodeBuilder& c, Value* x) {
+  Value* subnormal = c.ir.CreateFCmpOLT(x, c.real(x, 0x1p-126));
+  Value* normal = c.ir.CreateSelect(subnormal, c.ir.CreateFMul(x, c.real(x, 0x1p23)), x);
+  Value* pattern = bits(c, normal);
+  Value* exponent = ashr(c, c.ir.CreateSub(pattern, c.integer(pattern, 0x3f3504f3)), 23);
+  Value* mantissa = from_bits(c, c.ir.CreateSub(pattern, shl(c, exponent, 23)));
+  Value* shifted = c.ir.CreateSIToFP(exponent, x->getType());
+  Value* true_exponent = c.ir.CreateSelect(subnormal, c.ir.CreateFSub(shifted, c.real(x, 23)), shifted);
+  Value* f = c.ir.CreateFSub(mantissa, c.real(x, 1));
+  Value* square = c.ir.CreateFMul(f, f);
+  // (log(1 + f) - f + f^2 / 2) / f^3, relative error of the logarithm 8e-10.
+  Value* p = c.polynomial(f, {0.33333312603802057, -0.25000009598974343, 0.20002118679085837, -0.16667995896751947,
+                              0.14219551937720806, -0.12405587802086868, 0.11888164519029108, -0.11675660128503015,
+                              0.06746645631887105});
+  Value* tail = c.ir.CreateFMul(c.ir.CreateFMul(square, f), p);
+  tail = c.fma(square, c.real(x, -0.5), tail);
+  Value* is_ordinary = c.ir.CreateAnd(c.ir.CreateFCmpOGT(x, c.real(x, 0)), c.ir.CreateFCmpOLT(x, c.real(x, infinity)));
+  return {true_exponent, c.ir.CreateFAdd(f, tail), is_ordinary};
+}
+
+/// What a logarithm gives outside the positive finite numbers.
+Value* finish_logarithm(CodeBuilder& c, Value* x, const Logarithm& parts, Value* ordinary) {
+  Value* at_zero = c.ir.CreateSelect(c.ir.CreateFCmpOEQ(x, c.real(x, 0)), c.real(x, -infinity), c.real(x, nan));
+  Value* other = c.ir.CreateSelect(c.ir.CreateFCmpOEQ(x, c.real(x, infinity)), x, at_zero);
+  return c.ir.CreateSelect(parts.is_ordinary, ordinary, other);
+}
+
+Value* widen(CodeBuilder& c, Value* x) { return c.ir.CreateFPExt(x, c.shaped(c.f64, x)); }
+Value* narrow(CodeBuilder& c, Value* x) { return c.ir.CreateFPTrunc(x, c.shaped(c.f32, x)); }
+Value* bits_f64(CodeBuilder& c, Value* x) { return c.ir.CreateBitCast(x, c.shaped(c.i64, x)); }
+
+/// 2^x in double for |x| <= 1000, about 1e-12.
+Value* exp2_f64(CodeBuilder& c, Value* x) {
+  const Rounded n = round_to_integer(c, x, round_magic_f64);
+  Value* f = c.ir.CreateFMul(c.ir.CreateFSub(x, n.real), c.real(x, std::numbers::ln2));
+  std::vector<double> taylor{1};
+  for (int i = 1; i <= 10; ++i) taylor.push_back(taylor.back() / i);
+  Value* p = c.polynomial(f, taylor);
+  Value* shifted = bits_f64(c, n.sum);
+  shifted = c.ir.CreateShl(shifted, c.integer(shifted, 52));  // the low 12 bits of n move to the exponent
+  return c.ir.CreateBitCast(c.ir.CreateAdd(bits_f64(c, p), shifted), x->getType());
+}
+
+/// log2(x) in double for a finite x > 0 given as f32.
+Value* log2_f64(CodeBuilder& c, Value* x) {
+  Value* wide = widen(c, x);  // subnormal f32 are normal here
+  Value* pattern = bits_f64(c, wide);
+  Value* exponent = ashr(c, c.ir.CreateSub(pattern, c.integer(pattern, 0x3fe6a09e667f3bcd)), 52);
+  Value* mantissa = c.ir.CreateBitCast(c.ir.CreateSub(pattern, shl(c, exponent, 52)), wide->getType());
+  Value* s = c.ir.CreateFDiv(c.ir.CreateFSub(mantissa, c.real(wide, 1)), c.ir.CreateFAdd(mantissa, c.real(wide, 1)));
+  Value* square = c.ir.CreateFMul(s, s);
+  std::vector<double> atanh_series;
+  for (int i = 1; i <= 15; i += 2) atanh_series.push_back(2 * log2_e / i);
+  Value* log_m = c.ir.CreateFMul(s, c.polynomial(square, atanh_series));
+  // A 64-bit integer to double without the instruction that only AVX-512 has.
+  Value* narrow_exponent = c.ir.CreateTrunc(exponent, c.shaped(c.i32, x));
+  return c.ir.CreateFAdd(c.ir.CreateSIToFP(narrow_exponent, wide->getType()), log_m);
+}
+
+/// sin (quarter_turns 0) or cos (1).
+Value* sine(CodeBuilder& c, Value* x, int quarter_turns) {
+  Value* wide = widen(c, x);
+  const Rounded n = round_to_integer(c, c.ir.CreateFMul(wide, c.real(wide, 2 / std::numbers::pi)), round_magic_f64);
+  // pi/2 in three parts; the first two have 33 bits, so that n times them is exact for |n| < 2^20 even without FMA.
+  constexpr double part1 = 0x1.921fb544p0, part2 = 0x1.0b4611a6p-34, part3 = 0x1.3198a2e037073p-69;
+  Value* r = c.fma(n.real, c.real(wide, -part1), wide);
+  r = c.fma(n.real, c.real(wide, -part2), r);
+  r = c.fma(n.real, c.real(wide, -part3), r);
+  Value* square = c.ir.CreateFMul(r, r);
+  std::vector<double> sin_taylor, cos_taylor;
+  double factorial = 1;
+  for (int i = 0; i <= 13; ++i) {
+    if (i > 0) factorial *= i;
+    const double term = (i / 2 % 2 == 0 ? 1 : -1) / factorial;
+    (i % 2 == 0 ? cos_taylor : sin_taylor).push_back(term);
+  }
+  Value* sin_r = c.ir.CreateFMul(r, c.polynomial(square, sin_taylor));
+  Value* cos_r = c.polynomial(square, cos_taylor);
+  Value* turns = bits_f64(c, n.sum);
+  if (quarter_turns != 0) turns = c.ir.CreateAdd(turns, c.integer(turns, quarter_turns));
+  auto bit = [&](int which) {
+    return c.ir.CreateICmpNE(c.ir.CreateAnd(turns, c.integer(turns, which)), c.integer(turns, 0));
+  };
+  Value* magnitude = c.ir.CreateSelect(bit(1), cos_r, sin_r);
+  return narrow(c, c.ir.CreateSelect(bit(2), c.ir.CreateFNeg(magnitude), magnitude));
+}
+
+}  // namespace
+
+Value* exp2_nonpositive(CodeBuilder& c, Value* x) {
+  // At -127 the exponent field of the result is exactly 0, and so is its mantissa.
+  Value* clamped = c.at_least(x, -127);
+  const Rounded n = round_to_integer(c, clamped);
+  Value* p = c.polynomial(c.ir.CreateFSub(clamped, n.real), exp2_coefficients);
+  return from_bits(c, c.ir.CreateAdd(bits(c, p), shl(c, bits(c, n.sum), 23)));
+}
+
+Value* exp2(CodeBuilder& c, Value* x) {
+  Value* clamped = c.at_most(c.at_least(x, -160), 140);
+  const Rounded n = round_to_integer(c, clamped);
+  return scaled_exp2(c, n, c.ir.CreateFSub(clamped, n.real));
+}
+
+Value* exp(CodeBuilder& c, Value* x) {
+  Value* clamped = c.at_most(c.at_least(x, -110), 100);
+  const Rounded n = round_to_integer(c, c.ir.CreateFMul(clamped, c.real(x, log2_e)));
+  // ln 2 in two parts, the first with 15 bits: n times it is exact.
+  Value* r = c.fma(n.real, c.real(x, -0x1.62e4p-1), clamped);
+  r = c.fma(n.real, c.real(x, -0x1.7f7d1cf79abcap-20), r);
+  return scaled_exp2(c, n, c.ir.CreateFMul(r, c.real(x, log2_e)));
+}
+
+Value* log2(CodeBuilder& c, Value* x) {
+  const Logarithm parts = split_logarithm(c, x);
+  // log2(e) in two parts, so that the product keeps the accuracy of log_m.
+  Value* high = c.ir.CreateFMul(parts.log_m, c.real(x, 1.4426950216293335));
+  Value* value = c.fma(parts.log_m, c.real(x, log2_e - 1.4426950216293335), high);
+  return finish_logarithm(c, x, parts, c.ir.CreateFAdd(parts.exponent, value));
+}
+
+Value* log(CodeBuilder& c, Value* x) {
+  const Logarithm parts = split_logarithm(c, x);
+  Value* low = c.fma(parts.exponent, c.real(x, 0x1.7f7d1cf79abcap-20), parts.log_m);
+  return finish_logarithm(c, x, parts, c.fma(parts.exponent, c.real(x, 0x1.62e4p-1), low));
+}
+
+Value* tanh(CodeBuilder& c, Value* x) {
+  // x P(x^2) / Q(x^2) on |x| <= 8.6, beyond which tanh is 1 in f32; relative error 4e-8 before rounding.
+  Value* clamped = c.at_most(c.at_least(x, -8.6), 8.6);
+  Value* square = c.ir.CreateFMul(clamped, clamped);
+  Value* p = c.polynomial(square, {0.9999999616243905, 0.1294386276207848, 0.0029473412176721854, 9.512536147711434e-06,
+                                   -1.3527415847793536e-08, 2.020590406796569e-11});
+  Value* q = c.polynomial(square, {1, 0.4627716280386547, 0.023871701774821105, 0.00023179018187579256});
+  return c.ir.CreateFDiv(c.ir.CreateFMul(clamped, p), q);
+}
+
+Value* sigmoid(CodeBuilder& c, Value* x) {
+  Value* one = c.real(x, 1);
+  return c.ir.CreateFDiv(one, c.ir.CreateFAdd(one, exp(c, c.ir.CreateFNeg(x))));
+}
+
+Value* erf(CodeBuilder& c, Value* x) {
+  Value* magnitude = c.at_most(absolute(c, x), 4);
+  Value* square = c.ir.CreateFMul(magnitude, magnitude);
+  Value* small = c.ir.CreateFMul(
+      magnitude, c.polynomial(square, {1.1283791659138722, -0.3761262713633534, 0.11283600179307252, -0.02685444469617609,
+                                       0.005189535508423157, -0.0008020842570163401, 7.889123253083375e-05}));
+  // -log2(erfc(x)) on [1, 4].
+  Value* q = c.polynomial(c.ir.CreateFSub(magnitude, c.real(x, 2.5)),
+                          {11.262853723589606, 7.722285777135255, 1.3617480768483565, 0.015658289453814176,
+                           -0.003125632548598665, 0.0006216779881056768, -8.918306207320345e-05, 3.128737295819981e-05});
+  Value* large = c.ir.CreateFSub(c.real(x, 1), exp2_nonpositive(c, c.ir.CreateFNeg(q)));
+  Value* value = c.ir.CreateSelect(c.ir.CreateFCmpOGT(magnitude, c.real(x, 1)), large, small);
+  return c.intrinsic(llvm::Intrinsic::copysign, value, x);
+}
+
+Value* sin(CodeBuilder& c, Value* x) { return sine(c, x, 0); }
+Value* cos(CodeBuilder& c, Value* x) { return sine(c, x, 1); }
+
+Value* pow(CodeBuilder& c, Value* x, Value* y) {
+  auto& ir = c.ir;
+  Value* magnitude = absolute(c, x);
+  Value* is_zero = ir.CreateFCmpOEQ(x, c.real(x, 0));
+  Value* is_infinite = ir.CreateFCmpOEQ(magnitude, c.real(x, infinity));
+  Value* is_special = ir.CreateOr(is_zero, is_infinite);
+  Value* logarithm = log2_f64(c, ir.CreateSelect(is_special, c.real(x, 1), magnitude));
+  logarithm = ir.CreateSelect(is_zero, c.real(logarithm, -infinity), logarithm);
+  logarithm = ir.CreateSelect(is_infinite, c.real(logarithm, infinity), logarithm);
+  Value* exponent = ir.CreateFMul(logarithm, widen(c, y));
+  exponent = c.at_most(c.at_least(exponent, -400), 400);  // both ends are far outside f32
+  Value* is_nan_base = ir.CreateFCmpUNO(x, x);
+  Value* result = narrow(c, exp2_f64(c, exponent));
+  result = ir.CreateSelect(is_nan_base, x, result);
+
+  // The sign: a negative base wants an integer exponent, and an odd one keeps the sign. From 2^24 on all are even.
+  Value* whole = ir.CreateIntrinsic(llvm::Intrinsic::fptosi_sat, {c.shaped(c.i32, y), y->getType()}, {y});
+  Value* beyond = ir.CreateFCmpOGE(absolute(c, y), c.real(y, 0x1p24));
+  Value* is_integer = ir.CreateOr(beyond, ir.CreateFCmpOEQ(ir.CreateSIToFP(whole, y->getType()), y));
+  Value* is_odd = ir.CreateICmpNE(ir.CreateAnd(whole, c.integer(whole, 1)), c.integer(whole, 0));
+  is_odd = ir.CreateAnd(is_odd, ir.CreateAnd(is_integer, ir.CreateNot(beyond)));
+  Value* is_signed = ir.CreateICmpSLT(bits(c, x), c.integer(bits(c, x), 0));
+  result = ir.CreateSelect(ir.CreateAnd(is_signed, is_odd), ir.CreateFNeg(result), result);
+  Value* is_negative = ir.CreateAnd(ir.CreateFCmpOLT(x, c.real(x, 0)), ir.CreateNot(is_infinite));
+  result = ir.CreateSelect(ir.CreateAnd(is_negative, ir.CreateNot(is_integer)), c.real(x, nan), result);
+
+  // 1 to any power and anything to the power 0 are 1, NaN included; so is -1 to an infinite power.
+  Value* is_one = ir.CreateFCmpOEQ(x, c.real(x, 1));
+  Value* one_in_size = ir.CreateAnd(ir.CreateFCmpOEQ(magnitude, c.real(x, 1)),
+                                    ir.CreateFCmpOEQ(absolute(c, y), c.real(y, infinity)));
+  Value* gives_one = ir.CreateOr(ir.CreateOr(is_one, one_in_size), ir.CreateFCmpOEQ(y, c.real(y, 0)));
+  return ir.CreateSelect(gives_one, c.real(x, 1), result);
+}
+
+}  // namespace attnc::cpu::math

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/cpu/bindings_abi.h"
+
+#include <algorithm>
+
+namespace attnc::cpu {
+namespace {
+alignas(8) constexpr std::byte no_element[8] = {};
+}  // namespace
+
+BindingsAbi::BindingsAbi(const ir::Program& program, const ir::Bindings& bindings) {
+  for (std::size_t i = 0; i < program.params.size(); ++i) {
+    ParamAbi param{};
+    if (program.params[i].type == Type::f32)
+      param.real = static_cast<float>(bindings.params[i].real);
+    else
+      param.integer = bindings.params[i].integer;
+    params_.push_back(param);
+  }
+  for (std::size_t i = 0; i < program.buffers.size(); ++i) {
+    const ir::BoundBuffer& bound = bindings.buffers[i];
+    BufferAbi buffer{};
+    std::copy(bound.shape.begin(), bound.shape.end(), buffer.shape);
+    std::copy(bound.stride_elems.begin(), bound.stride_elems.end(), buffer.stride_elems);
+    const bool has_elements = std::find(bound.shape.begin(), bound.shape.end(), 0) == bound.shape.end();
+    buffer.data = has_elements && bound.data != nullptr ? bound.data : no_element;
+    buffers_.push_back(buffer);
+  }
+}
+
+}  // namespace attnc::cpu

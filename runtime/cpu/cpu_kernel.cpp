@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/cpu/cpu_kernel.h"
+
+#include <fmt/format.h>
+#include <llvm/IR/LLVMContext.h>
+
+#include "compiler/cpu/codegen.h"
+#include "compiler/ir/print.h"
+#include "compiler/passes/passes.h"
+
+namespace attnc::cpu {
+namespace {
+
+/// To be raised with every change of the emitters or of kernel_abi.h: old entries of the cache then miss.
+constexpr int emitter_version = 1;
+
+CpuKernel link(const CachedKernelPtr& cached) {
+  CpuKernel kernel;
+  kernel.object = LoadedObject::load(cached->binary);
+  kernel.begin = kernel.object->function<BeginFunction>(begin_symbol);
+  kernel.tile = kernel.object->function<TileFunction>(tile_symbol);
+  kernel.finish = kernel.object->function<FinishFunction>(finish_symbol);
+  return kernel;
+}
+
+}  // namespace
+
+CpuRecipe CpuRecipe::make(const VariantSpec& spec, const CpuTarget& target) {
+  CpuRecipe recipe;
+  recipe.kernel_program = passes::kernel_form(spec.program);
+  recipe.target = target;
+  recipe.plan = CpuPlan::choose(target, spec.dtype, spec.head_dim_qk, spec.head_dim_v);
+  recipe.slots = slot_counts(recipe.kernel_program);
+  return recipe;
+}
+
+std::string CpuRecipe::signature() const {
+  return fmt::format("attnc cpu attention, emitter {}\n{}\n{} {} {} {}-bit\n{}\n{}", emitter_version, llvm_version(), target.triple,
+                     target.cpu, target.features, target.vector_bits, plan.to_string(), ir::print(kernel_program, true));
+}
+
+BuiltKernel CpuRecipe::build() const {
+  llvm::LLVMContext context;
+  const auto module = emit_attention(context, kernel_program, target, plan);
+  BuiltKernel built;
+  built.source = ir::print(kernel_program, true);
+  built.binary = compile_object(*module, target);
+  return built;
+}
+
+std::string CpuRecipe::llvm_text() const {
+  llvm::LLVMContext context;
+  return print_module(*emit_attention(context, kernel_program, target, plan));
+}
+
+std::string CpuRecipe::assembly_text() const {
+  llvm::LLVMContext context;
+  return compile_assembly(*emit_attention(context, kernel_program, target, plan), target);
+}
+
+CpuKernel CpuKernel::get(const CpuRecipe& recipe, KernelCache& cache) {
+  const std::string signature = recipe.signature();
+  const BuildFunction build = [&] { return recipe.build(); };
+  const CachedKernelPtr cached = cache.get_or_build(signature, build);
+  try {
+    return link(cached);
+  } catch (const Error&) {
+    const CachedKernelPtr fresh = cache.replace_rejected(signature, cached, build);
+    if (fresh == nullptr) throw;
+    return link(fresh);
+  }
+}
+
+}  // namespace attnc::cpu
