@@ -40,7 +40,10 @@ struct Rule;
   Range<A> Rule<Op::name>::apply(const Site<A>& s)
 
 ATTNC_BOUNDS_RULE(literal) {
-  if (s.real()) return reals<A>(s.a.real(s.inst.real), s.a.real(s.inst.real), s.a.boolean(s.inst.real != s.inst.real));
+  if (s.real()) {
+    if (s.inst.real != s.inst.real) return any_real(s.a);  // NaN
+    return reals<A>(s.a.real(s.inst.real), s.a.real(s.inst.real), s.a.boolean(false));
+  }
   if (s.inst.type == Type::boolean) return decided_truth(s.a, s.a.boolean(s.inst.integer != 0));
   return integers(s.a, s.inst.type, s.a.integer(s.inst.integer), s.a.integer(s.inst.integer));
 }

@@ -129,8 +129,11 @@ Range<A> transcendental(A& a, Op op, const Range<A>& x) {
     case Op::rsqrt: {
       const Range<A> cut = cut_negative(a, x);
       Range<A> r = outward(a, a.runary(op, cut.real_hi), a.runary(op, cut.real_lo), cut.may_be_nan, {0x1p-18, 2e-38});
-      r.real_hi = a.select(a.rle(x.real_lo, a.real(2e-38)), a.real(real_infinity), r.real_hi);
-      return clipped(a, r, 0, real_infinity);
+      r = clipped(a, r, 0, real_infinity);
+      const Bool<A> zero = a.rle(x.real_lo, a.real(2e-38));  // +0 gives inf, -0 gives -inf
+      r.real_lo = a.select(zero, a.real(-real_infinity), r.real_lo);
+      r.real_hi = a.select(zero, a.real(real_infinity), r.real_hi);
+      return r;
     }
     case Op::tanh: return clipped(a, increasing(a, op, x, false, {0x1p-10, 0x1p-20}), -1, 1);
     case Op::erf: return clipped(a, increasing(a, op, x, false, {0x1p-15, 0x1p-15}), -1, 1);
