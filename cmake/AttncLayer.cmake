@@ -5,6 +5,9 @@
 #   attnc_layer(attnc_compiler SEES dsl compiler SOURCES a.cpp b.cpp)
 function(attnc_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    target_compile_options(${target} PRIVATE -Wno-restrict)  # GCC 12 misreads std::string concatenation (its bug 105329)
+  endif()
 endfunction()
 
 function(attnc_sanitize target)
