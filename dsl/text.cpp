@@ -56,7 +56,7 @@ class Parser {
   std::string_view spelling() const { return source_[token_.span]; }
   bool at(std::string_view symbol) const { return token_.kind == Token::Kind::symbol && spelling() == symbol; }
   Token take() { return std::exchange(token_, lexer_.next()); }
-  std::string found() const { return token_.kind == Token::Kind::end ? "the end" : quoted(spelling()); }
+  std::string found() const { return token_.kind == Token::Kind::end ? "the end" : in_quotes(spelling()); }
 
   /// Makes a node, counts it, and points errors of typing at `where`.
   template <class Make>
@@ -170,7 +170,7 @@ class Parser {
     if (token.kind == Token::Kind::real) return literal(negative ? -token.real : token.real, Type::f32);
     constexpr auto largest = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
     if (token.magnitude > largest + (negative ? 1 : 0)) {
-      source_.fail(token.span, fmt::format("{} does not fit i64", quoted(source_[token.span])));
+      source_.fail(token.span, fmt::format("{} does not fit i64", in_quotes(source_[token.span])));
     }
     const auto value = static_cast<std::int64_t>(negative ? ~token.magnitude + 1 : token.magnitude);
     const bool fits_i32 =

@@ -117,7 +117,7 @@ void Lexer::fail_character() const {
     source_.fail(span, fmt::format("U+{:04X} is not part of an expression; names are ASCII letters, digits and '_'",
                                    character.code_point));
   }
-  source_.fail(span, fmt::format("{} is not part of an expression", quoted(source_[span])));
+  source_.fail(span, fmt::format("{} is not part of an expression", in_quotes(source_[span])));
 }
 
 Token Lexer::number() {
@@ -133,7 +133,7 @@ Token Lexer::number() {
   }
   const Span span{begin, at_};
   const std::string_view whole = source_[span];
-  const auto bad = [&](std::string_view rule) { source_.fail(span, fmt::format("{} {}", quoted(whole), rule)); };
+  const auto bad = [&](std::string_view rule) { source_.fail(span, fmt::format("{} {}", in_quotes(whole), rule)); };
 
   if (hex || whole.find_first_of(".eE") == std::string_view::npos) {
     Token token{Token::Kind::integer, span};

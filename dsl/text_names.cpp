@@ -129,7 +129,7 @@ Names::Names(const Captures& captures, bool allow_score, std::string_view what) 
   const auto check = [&](const std::string& capture, std::string_view kind) {
     if (!is_name(capture)) {
       fail(fmt::format("{} {} cannot be named in an expression; names are ASCII letters, digits and '_'", kind,
-                       quoted(capture)));
+                       in_quotes(capture)));
     }
     if (find_function(capture) || capture == "score" || (values_.count(capture) > 0) || buffers_.count(capture) > 0) {
       fail(fmt::format("{} '{}' needs another name: that one is taken", kind, capture));
@@ -182,7 +182,7 @@ std::string Names::explain_unknown(std::string_view name, bool called, bool inde
     }
   }
   const std::string_view kind = called ? "function" : indexed ? "buffer" : "name";
-  std::string message = fmt::format("unknown {} {}", kind, quoted(name));
+  std::string message = fmt::format("unknown {} {}", kind, in_quotes(name));
   if (!nearest.found().empty()) return message + fmt::format("; did you mean '{}'?", nearest.found());
   if (called) return message;
   return message + (indexed ? "; buffers are declared beside the expression"

@@ -42,7 +42,7 @@ Character character_at(std::string_view text, std::size_t byte) {
   return {length, code_point};
 }
 
-std::string quoted(std::string_view bytes) {
+std::string in_quotes(std::string_view bytes) {
   std::string out = "'";
   for (char c : bytes.substr(0, max_quoted_bytes)) {
     if (is_printable_ascii(c)) {

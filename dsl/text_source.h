@@ -38,7 +38,7 @@ class Source {
 };
 
 /// `bytes` in quotes, safe to print on a terminal: control and non-ASCII bytes as \xNN, cut when long.
-std::string quoted(std::string_view bytes);
+std::string in_quotes(std::string_view bytes);
 
 /// Bytes of the UTF-8 character at `byte`, and its code point. A malformed one has length 1 and code point -1.
 struct Character {

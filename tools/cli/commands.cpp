@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "command.h"
+
+namespace attnc::cli {
+
+const std::vector<Subcommand>& subcommands() {
+  static const std::vector<Subcommand> list = {run_command, mask_command, explain_command, doctor_command};
+  return list;
+}
+
+}  // namespace attnc::cli
