@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lengths, head counts, head dimensions and layouts of cases.md, and: none of them compiles anything.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+
+#include "compiler/ir/lower.h"
+#include "dsl/stock.h"
+#include "tests/gpu/gpu_runner.h"
+
+namespace attnc::testing {
+namespace {
+
+const ModCase plain{"identity", {}, {}, {}};
+const ModCase causal{"causal", {}, stock::causal(), {}};
+const ModCase capped_window{"capped_window", stock::soft_cap(30.0f), stock::sliding_window(100), {}};
+
+void expect_right(const ModCase& mods, const ProblemSpec& spec, int rows = 48) {
+  GpuRunner runner;
+  const Attention attention = make_attention(mods, spec, runner.device());
+  EXPECT_EQ(run_and_judge(runner, attention, mods, spec, rows), "");
+}
+
+class Lengths : public ::testing::TestWithParam<DType> {};
+
+TEST_P(Lengths, BothWays) {
+  ATTNC_REQUIRE_GPU();
+  GpuRunner runner;
+  const ProblemSpec base{.dtype = GetParam(), .q_heads = 2, .kv_heads = 2};
+  for (const ModCase& mods : {plain, causal, capped_window}) {
+    const Attention attention = make_attention(mods, base, runner.device());
+    for (int q_len : {1, 2, 37, 63, 64, 65, 127, 128, 129, 1000})
+      for (int kv_len : {1, 2, 37, 64, 65, 129, 257, 1023, 1025}) {
+        ProblemSpec spec = base;
+        spec.q_len = q_len, spec.kv_len = kv_len, spec.seed = static_cast<unsigned>(q_len * 2000 + kv_len);
+        ASSERT_EQ(run_and_judge(runner, attention, mods, spec, 20), "");
+      }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(AllTypes, Lengths, ::testing::Values(DType::f32, DType::f16, DType::bf16),
+                         [](const auto& info) { return std::string(name(info.param)); });
+
+TEST(GpuShapes, LongSequences) {
+  ATTNC_REQUIRE_GPU();
+  expect_right(capped_window, {.dtype = DType::bf16, .q_len = 3136, .kv_len = 3136});
+  expect_right(causal, {.dtype = DType::bf16, .q_len = 8192, .kv_len = 8192, .head_dim = 128, .head_dim_v = 128}, 24);
+  expect_right(causal, {.dtype = DType::f32, .q_len = 8192, .kv_len = 8192}, 24);
+}
+
+TEST(GpuShapes, ManyHeads) {
+  ATTNC_REQUIRE_GPU();
+  expect_right(plain, {.dtype = DType::f16, .batch = 22720, .q_heads = 3, .kv_heads = 3, .q_len = 2, .kv_len = 5, .head_dim = 16, .head_dim_v = 16}, 200);
+}
+
+TEST(GpuShapes, GroupedQueries) {
+  ATTNC_REQUIRE_GPU();
+  GpuRunner runner;
+  const ProblemSpec base{.dtype = DType::bf16, .batch = 2, .q_len = 129, .kv_len = 129};
+  const Attention attention = make_attention(causal, base, runner.device());
+  for (int ratio : {1, 2, 3, 4, 6, 8})
+    for (int kv_heads : {1, 2}) {
+      ProblemSpec spec = base;
+      spec.q_heads = kv_heads * ratio, spec.kv_heads = kv_heads;
+      EXPECT_EQ(run_and_judge(runner, attention, causal, spec), "");
+    }
+}
+
+class HeadDims : public ::testing::TestWithParam<std::tuple<std::pair<int, int>, DType>> {};
+
+TEST_P(HeadDims, MatchTheOracle) {
+  ATTNC_REQUIRE_GPU();
+  const auto [dims, dtype] = GetParam();
+  const ProblemSpec spec{.dtype = dtype, .batch = 2, .q_heads = 2, .kv_heads = 1, .q_len = 330, .kv_len = 331, .head_dim = dims.first, .head_dim_v = dims.second};
+  expect_right(capped_window, spec);
+  expect_right(causal, spec);
+}
+
+std::string head_dims_name(const ::testing::TestParamInfo<HeadDims::ParamType>& info) {
+  const std::pair<int, int> dims = std::get<0>(info.param);
+  return "d" + std::to_string(dims.first) + "_" + std::to_string(dims.second) + "_" + std::string(name(std::get<1>(info.param)));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, HeadDims,
+    ::testing::Combine(::testing::Values(std::pair(8, 8), std::pair(16, 16), std::pair(32, 32), std::pair(40, 40), std::pair(64, 64),
+                                         std::pair(72, 72), std::pair(80, 80), std::pair(96, 96), std::pair(112, 112), std::pair(128, 128),
+                                         std::pair(160, 160), std::pair(192, 192), std::pair(256, 256), std::pair(192, 128), std::pair(64, 32),
+                                         std::pair(32, 64)),
+                       ::testing::Values(DType::f32, DType::f16, DType::bf16)),
+    head_dims_name);
+
+TEST(GpuShapes, Layouts) {
+  ATTNC_REQUIRE_GPU();
+  for (const Layout layout : {Layout::bhsd, Layout::bshd, Layout::sliced})
+    for (const DType dtype : {DType::f32, DType::bf16})
+      expect_right(causal, {.dtype = dtype, .batch = 2, .q_heads = 4, .kv_heads = 2, .q_len = 100, .kv_len = 120, .layout = layout});
+}
+
+TEST(GpuShapes, RowsOffThe16ByteGrid) {
+  ATTNC_REQUIRE_GPU();
+  // One element off: no 16-byte copy can read such rows.
+  for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+    const ProblemSpec spec{.dtype = dtype, .batch = 1, .q_heads = 2, .kv_heads = 2, .q_len = 100, .kv_len = 90};
+    Problem problem(spec);
+    for (GuardedTensor* tensor : {&problem.q, &problem.k, &problem.v, &problem.out}) {
+      GuardedTensor wide = GuardedTensor::create(dtype, {1, 2, tensor->view.shape[2], 65});
+      const TensorView source = tensor->view;
+      TensorView odd = wide.view;
+      const auto element = size_bytes(dtype);
+      odd.data = static_cast<std::byte*>(odd.data) + element;
+      odd.shape[3] = 64;
+      std::int64_t index[4] = {};
+      for (index[1] = 0; index[1] < 2; ++index[1])
+        for (index[2] = 0; index[2] < source.shape[2]; ++index[2])
+          for (index[3] = 0; index[3] < 64; ++index[3]) write_element(odd, index, read_element(source, index));
+      wide.data_offset_bytes += element;
+      wide.view = odd;
+      *tensor = wide;
+    }
+    GpuRunner runner;
+    runner.forward(make_attention(causal, spec, runner.device()), problem, causal, nullptr);
+    const ir::Program program = ir::lower({}, causal.mask);
+    EXPECT_EQ(judge(reference_rows(program, problem.reference_inputs(program), choose_rows(1, 2, 100, 64, 3)), problem.out.view, problem.lse.view), "")
+        << name(dtype);
+  }
+}
+
+TEST(GpuShapes, StridesBeyondTwoToThe31) {
+  ATTNC_REQUIRE_GPU();
+  const GpuScope scope;
+  constexpr std::int64_t row_stride = (std::int64_t{1} << 31) + 64;
+  constexpr int S = 3, D = 64;
+  const std::size_t bytes = static_cast<std::size_t>(row_stride) * S * 2;
+  cuda::CUdeviceptr memory = 0;
+  if (cuda::driver().mem_alloc(&memory, bytes) != cuda::CUDA_SUCCESS) GTEST_SKIP() << "not " << bytes << " bytes of device memory";
+  Problem problem({.dtype = DType::bf16, .q_len = S, .kv_len = S});
+  DeviceProblem device(problem, plain);
+  device.k = TensorView(reinterpret_cast<void*>(memory), DType::bf16, {1, 1, S, D}, {row_stride * S, row_stride * S, row_stride, 1});
+  for (std::int64_t s = 0; s < S; ++s)
+    cuda::check(cuda::driver().memcpy_htod_async(memory + static_cast<std::uint64_t>(s * row_stride * 2),
+                                                 static_cast<std::byte*>(problem.k.view.data) + s * D * 2, D * 2, nullptr),
+                "copying a row");
+  const Stream stream;
+  cuda::check(cuda::driver().stream_synchronize(nullptr), "copying rows");
+  device.forward(make_attention(plain, problem.spec, Device::cuda()), nullptr, stream.get());
+  stream.synchronize();
+  device.download(problem);
+  EXPECT_EQ(problem.check({}, {}), "");
+  cuda::driver().mem_free(memory);
+}
+
+TEST(GpuShapes, NothingToDo) {
+  ATTNC_REQUIRE_GPU();
+  GpuRunner runner;
+  for (const ProblemSpec& spec : {ProblemSpec{.batch = 0}, ProblemSpec{.q_heads = 0, .kv_heads = 1}, ProblemSpec{.q_len = 0}, ProblemSpec{.kv_len = 0}})
+    EXPECT_EQ(run_and_judge(runner, make_attention(causal, spec, runner.device()), causal, spec), "") << spec.describe();
+}
+
+TEST(GpuShapes, AThousandShapesCompileNothing) {
+  ATTNC_REQUIRE_GPU();
+  const auto compiles = std::make_shared<std::atomic<int>>(0);
+  ModCase mods{"cap_param_window_param", stock::soft_cap(param("cap", 50.0f)), stock::sliding_window(param("window", 48)), {}};
+  const ProblemSpec base{.dtype = DType::bf16};
+  const Attention attention(counting_options(mods, base, compiles));
+  attention.prepare();
+  const int after_prepare = *compiles;
+  std::mt19937_64 random(std::random_device{}());
+  const auto pick = [&](int low, int high) { return low + static_cast<int>(random() % static_cast<unsigned>(high - low + 1)); };
+  GpuRunner runner;
+  for (int i = 0; i < 1000; ++i) {
+    ProblemSpec spec = base;
+    spec.batch = pick(1, 3);
+    spec.kv_heads = pick(1, 3);
+    spec.q_heads = spec.kv_heads * pick(1, 4);
+    spec.q_len = pick(1, 200);
+    spec.kv_len = pick(1, 400);
+    spec.layout = static_cast<Layout>(pick(0, 2));
+    spec.seed = random();
+    Problem problem(spec);
+    problem.params = {{"cap", 5.0f + static_cast<float>(pick(0, 50))}, {"window", pick(1, 300)}};
+    problem.scale *= 1.0f + static_cast<float>(pick(0, 4)) / 4;
+    if (i % 50 == 0) {  // judging is slow; every shape runs, some are judged
+      runner.forward(attention, problem, mods, nullptr);
+      EXPECT_EQ(problem.check(mods.score, mods.mask, 12), "") << spec.describe();
+    } else {
+      runner.forward(attention, problem, mods, nullptr);
+    }
+  }
+  EXPECT_LE(after_prepare, 1);
+  EXPECT_EQ(*compiles, after_prepare);
+}
+
+}  // namespace
+}  // namespace attnc::testing
