@@ -255,7 +255,8 @@ class TileCursor {
     if (s.position - s.cached_from >= 16) {
       // One coalesced load of the next 16 indices, one per lane.
       s.cached_from = s.position;
-      const int p = lane() < 16 ? s.position + lane() : s.position_end;
+      // Lanes 16 and up stand beyond both lists. (position_end would not do: a split may end inside the partial list.)
+      const int p = lane() < 16 ? s.position + lane() : 0x7fffffff;
       if (p < s.partial_count) {
         const int64 list = work_.context.b * table.indices_batch_stride +
                            work_.context.h * table.indices_head_stride + s.block_row * table.indices_row_stride;
