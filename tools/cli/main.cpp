@@ -5,9 +5,12 @@
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <string>
+#include <string_view>
 
 #include "command.h"
 #include "dsl/error.h"
+#include "dsl/text_source.h"
 
 namespace attnc::cli {
 namespace {
@@ -37,13 +40,23 @@ int status_of(ErrorCode code) {
   }
 }
 
+/// A misspelt subcommand is an error of its own; CLI11 would say that one is required.
+void check_subcommand(int argc, char** argv) {
+  if (argc < 2 || argv[1][0] == '-') return;
+  std::string names;
+  for (const Subcommand& subcommand : subcommands()) {
+    if (std::string_view(argv[1]) == subcommand.name) return;
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", subcommand.name);
+  }
+  throw Error(ErrorCode::invalid_argument,
+              fmt::format("there is no subcommand {}; there are {}", text::in_quotes(argv[1]), names));
+}
+
 int run_main(int argc, char** argv) {
   CLI::App app(about, "attnc");
   app.footer(examples);
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("attnc ") + ATTNC_VERSION);
-  // A misspelt subcommand is an error of its own, and not "a subcommand is required".
-  app.allow_extras(false);
   Action action;
   for (const Subcommand& subcommand : subcommands()) {
     CLI::App& child = *app.add_subcommand(subcommand.name, subcommand.summary);
@@ -51,6 +64,7 @@ int run_main(int argc, char** argv) {
     child.parse_complete_callback([&action, made = subcommand.declare(child)] { action = made; });
   }
   try {
+    check_subcommand(argc, argv);
     app.parse(argc, argv);
     action();
     if (std::fflush(stdout) != 0) throw Error(ErrorCode::io, "stdout: the output could not be written");

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // attnc mask: which blocks of the score matrix hold work.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -139,7 +140,9 @@ void run(const MaskArguments& arguments) {
     if (mask.q_len() == 0 || mask.kv_len() == 0)
       throw Error(ErrorCode::invalid_argument, "--png: there is nothing to draw, a length is 0");
     const Progress progress("drawing");
-    draw_mask(mask, mods.mask_mod, values, arguments.show_b, arguments.show_h, arguments.mods.mask_mod).write_png(*png);
+    draw_mask(mask, mods.mask_mod, values, arguments.show_b, arguments.show_h, arguments.mods.mask_mod,
+              fmt::format("{}", fmt::join(arguments.mods.params, " ")))
+        .write_png(*png);
   }
   if (arguments.json) {
     print_json(mask, arguments);

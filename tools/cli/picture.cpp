@@ -171,7 +171,7 @@ int legend_width(const std::vector<LegendEntry>& entries, int swatch) {
 }  // namespace
 
 Canvas draw_mask(const BlockMask& tables, const MaskMod& mask, const BoundMods::Values& values, int b, int h,
-                 const std::string& title) {
+                 const std::string& title, const std::string& remark) {
   const BlockMask one = tables.slice(tables.batch() == 1 ? 0 : b, tables.heads() == 1 ? 0 : h);
   const double longest = std::max(one.q_len(), one.kv_len());
   const auto side = [&](int length) {
@@ -193,20 +193,21 @@ Canvas draw_mask(const BlockMask& tables, const MaskMod& mask, const BoundMods::
   std::string facts = fmt::format("{:.1f}% sparse   {} x {} tokens in blocks of {} x {}", one.sparsity(), one.q_len(),
                                   one.kv_len(), one.block_size().q, one.block_size().kv);
   if (tables.batch() > 1 || tables.heads() > 1) facts += fmt::format("   b {} h {}", b, h);
+  if (!remark.empty()) facts += "   " + remark;
 
   const int line = Canvas::text_height(font_scale);
   const int swatch = line + 4;
   const int q_label_width = Canvas::text_width(std::to_string(q.length), font_scale);
-  const int left = margin + line + 14 + q_label_width + tick_length + 6;
+  const int left = margin + line + 20 + q_label_width + tick_length + 6;
   const int top = margin + 2 * line + 14 + 26 + line + 12 + line + tick_length + 6;
   const int right_margin = margin + Canvas::text_width(std::to_string(kv.length), font_scale) / 2;
-  const int wanted = std::max(legend_width(legend, swatch), Canvas::text_width(facts, font_scale));
+  const int wanted = legend_width(legend, swatch);
   const int width = std::max(left + kv.pixels + right_margin, margin + wanted + margin);
   const int legend_top = top + q.pixels + 26;
   Canvas canvas(width, legend_top + swatch + margin, paper);
 
   canvas.text(margin, margin, cut(title, width - 2 * margin), font_scale, ink);
-  canvas.text(margin, margin + line + 14, facts, font_scale, faint_ink);
+  canvas.text(margin, margin + line + 14, cut(facts, width - 2 * margin), font_scale, faint_ink);
 
   Sampler sampler(mask, values, one, b, h);
   draw_blocks(canvas, left, top, q, kv, one.to_dense(), sampler);

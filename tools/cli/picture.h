@@ -11,8 +11,9 @@
 namespace attnc::cli {
 
 /// Draws one (b, h) of the tables. Inside partial blocks the mask itself is asked, a few elements a pixel, so that what
-/// they keep shows. `title` stands above, cut to fit. Works for any lengths: a pixel then stands for many blocks.
+/// they keep shows. `title` and `remark` stand above, cut to fit. Works for any lengths: a pixel then stands for many
+/// blocks.
 Canvas draw_mask(const BlockMask& tables, const MaskMod& mask, const BoundMods::Values& values, int b, int h,
-                 const std::string& title);
+                 const std::string& title, const std::string& remark);
 
 }  // namespace attnc::cli

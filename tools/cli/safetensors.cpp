@@ -142,6 +142,8 @@ void SafetensorsFile::read_header() {
     header = json::parse(text, refuse_duplicates);
   } catch (const json::parse_error& error) {
     fail(fmt::format("has a damaged header: no JSON at byte {}", error.byte + 7));
+  } catch (const json::exception&) {
+    fail("has a damaged header: a number in it is out of range");
   }
   if (!header.is_object()) fail("has a damaged header: it is not a JSON object");
 
@@ -195,13 +197,15 @@ void SafetensorsFile::check_layout(std::uint64_t data_bytes) const {
   std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
     return std::pair(a.second->begin, a.second->end) < std::pair(b.second->begin, b.second->end);
   });
-  std::uint64_t at = 0;
-  const std::string* previous = nullptr;
   for (const auto& [name, entry] : order) {
     if (entry->end > data_bytes) {
       fail(fmt::format("tensor {}: its data_offsets [{}, {}] reach past the {} bytes of data: truncated?",
                        in_quotes(*name), entry->begin, entry->end, data_bytes));
     }
+  }
+  std::uint64_t at = 0;
+  const std::string* previous = nullptr;
+  for (const auto& [name, entry] : order) {
     if (entry->begin < at)
       fail(fmt::format("tensor {}: its bytes overlap those of {}", in_quotes(*name), in_quotes(*previous)));
     if (entry->begin > at) {
