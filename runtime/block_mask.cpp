@@ -12,6 +12,7 @@
 #include "compiler/passes/passes.h"
 #include "runtime/block_mask_build.h"
 #include "runtime/block_mask_state.h"
+#include "runtime/cuda/host_copy.h"
 #include "runtime/validate.h"
 
 namespace attnc {
@@ -137,12 +138,11 @@ BlockMask BlockMask::create(const MaskMod& mask, int B, int H, int q_len, int kv
   const auto begin = std::chrono::steady_clock::now();
   const ir::Program declared = ir::lower({}, mask);
   const ir::Program program = passes::canonicalize(declared);
-  if (options.device.kind == Device::Kind::cuda && !program.buffers.empty())
-    throw Error(ErrorCode::unsupported,
-                fmt::format("{}: the mask captures buffer '{}', which is on the GPU; tables of such masks are made on the CPU "
-                            "only: pass Device::cpu() and host buffers",
-                            what, program.buffers.front().name));
-  const ir::Bindings bindings = bind_captures(program, declared, options.params, options.buffers, what);
+  ir::Bindings bindings = bind_captures(program, declared, options.params, options.buffers, what);
+  // The host decides the blocks, so what a GPU mask captures is read back (documents, lengths: small next to Q, K and V).
+  std::vector<std::vector<std::byte>> copies;
+  if (options.device.kind == Device::Kind::cuda && !bindings.buffers.empty())
+    copies = cuda::copy_buffers_to_host(bindings, options.device, options.stream);
   return BlockMaskFactory::make(B, H, q_len, kv_len, options.block_size, options.device, [&](State& state) {
     state.rows = build_block_rows({program, bindings, B, H, q_len, kv_len, options.block_size, options.separate_full_blocks}, state.stats);
     state.stats.build_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();

@@ -59,8 +59,9 @@ class ATTNC_API BlockMask {
   /// Decides every block of a q_len x kv_len score matrix. B and H: how many batches and heads the mask tells apart
   /// (1 broadcasts). Interval analysis decides whole rectangles of blocks at once (docs/bounds.md), so the cost follows the
   /// boundary of the mask and not its area; only blocks it leaves open are looked at element by element. Never holds
-  /// q_len * kv_len elements. Uses all cores. Throws Error(invalid_argument, invalid_expression; unsupported for a mask
-  /// on a GPU that captures buffers).
+  /// q_len * kv_len elements. Uses all cores. For a CUDA device, captured
+  /// buffers in device memory are read back on options.stream and waited for. Throws Error(invalid_argument,
+  /// invalid_expression).
   static BlockMask create(const MaskMod& mask, int B, int H, int q_len, int kv_len, const BlockMaskOptions& options = {});
 
   /// From FlexAttention-style tables on the host (copied). `full_*` may be empty. A row of *_indices is
