@@ -20,14 +20,10 @@ class ForwardTile {
   using S = Shape<Plan, Mods>;
   using Params = typename Mods::Params;
 
-  __forceinline__ ForwardTile(const ForwardArguments& args, const Params& params, uint8* smem)
+  __forceinline__ ForwardTile(const ForwardArguments& args, const Params& params)
       : args_(args),
         params_(params),
-        smem_(smem),
-        q_address_(shared_address(smem)),
-        queries_(q_address_, static_cast<int>(threadIdx.x) / 32 * Plan::rows_per_warp),
-        softmax_(args.scale),
-        staged_{smem} {}
+        softmax_(args.scale) {}
 
   __forceinline__ void run() {
     begin_work();
@@ -45,7 +41,7 @@ class ForwardTile {
     wait_for_copies();
     __syncthreads();  // the output is staged over Q
     softmax_.finish();
-    write_results<Plan, Mods, S>(smem_, args_, work(), o_, softmax_);
+    write_results<Plan, Mods, S>(shared_memory(), args_, work(), o_, softmax_);
   }
 
  private:
@@ -63,7 +59,7 @@ class ForwardTile {
     const WorkPlace place = decode_place();
     const int kv_head = place.h / (args_.q_heads / args_.kv_heads);
     load_rows<typename S::QkRows, S::tile_q, Plan::head_dim_qk, S::element_bytes, S::threads, Plan::vector_bytes>(
-        q_address_, matrix_of(args_.q, place.b, place.h, S::element_bytes), args_.q.row_stride_elems, place.q_first,
+        q_address(), matrix_of(args_.q, place.b, place.h, S::element_bytes), args_.q.row_stride_elems, place.q_first,
         args_.q_len);
     if (threadIdx.x == 0) {
       shared_state().place = place;
@@ -114,21 +110,22 @@ class ForwardTile {
     load_rows<typename S::VRows, Plan::tile_kv, Plan::head_dim_v, S::element_bytes, S::threads, Plan::vector_bytes>(
         v_address(stage), read_volatile(shared_state().v),
         args_.v.row_stride_elems, tile.first_key, args_.kv_len);
-    if constexpr (StagedLevels<Plan, Mods>::any) staged_.stage(stage, params_, work(), tile.first_key);
+    if constexpr (StagedLevels<Plan, Mods>::any) StagedLevels<Plan, Mods>::stage(stage, params_, work(), tile.first_key);
   }
 
-  __forceinline__ uint32 k_address(int stage) const { return q_address_ + S::k_offset + stage * S::k_stage_bytes; }
-  __forceinline__ uint32 v_address(int stage) const { return q_address_ + S::v_offset + stage * S::v_stage_bytes; }
+  static __forceinline__ uint32 q_address() { return shared_address(shared_memory()); }
+  static __forceinline__ uint32 k_address(int stage) { return q_address() + S::k_offset + stage * S::k_stage_bytes; }
+  static __forceinline__ uint32 v_address(int stage) { return q_address() + S::v_offset + stage * S::v_stage_bytes; }
 
   // Once Q is there for all. A negative scale is folded into it, so that larger scores always mean larger exponents.
   __forceinline__ void prepare_queries() {
     if (!Mods::has_score_mod && args_.scale < 0.0f) {
       constexpr uint32 signs = S::is_f32 ? 0x80000000u : 0x80008000u;
-      uint32* words = reinterpret_cast<uint32*>(smem_);
+      uint32* words = reinterpret_cast<uint32*>(shared_memory());
       for (int i = threadIdx.x; i < S::q_bytes / 4; i += S::threads) words[i] ^= signs;
       __syncthreads();
     }
-    queries_.load();
+    queries_.load(q_address());
   }
 
   // Visit ----------------------------------------------------------------------------------------------------------
@@ -137,7 +134,7 @@ class ForwardTile {
   static __forceinline__ bool is_scout() { return threadIdx.x < 32; }
   __forceinline__ SharedState& shared_state() const {
     static_assert(sizeof(SharedState) <= S::cursor_bytes, "cursor_bytes");
-    return *reinterpret_cast<SharedState*>(smem_ + S::cursor_offset);
+    return *reinterpret_cast<SharedState*>(shared_memory() + S::cursor_offset);
   }
   __forceinline__ TileCursor<Plan, Mods> cursor(const WorkTile<Mods>& work) const {
     return TileCursor<Plan, Mods>(shared_state().cursor, args_, params_, work);
@@ -147,7 +144,11 @@ class ForwardTile {
     const KvTile tile = cursor(work).next();
     if (threadIdx.x == 0) shared_state().posted[slot] = tile;
   }
-  __forceinline__ KvTile posted(int slot) const { return shared_state().posted[slot]; }
+  // Read anew at every call.
+  __forceinline__ KvTile posted(int slot) const {
+    const volatile KvTile& tile = shared_state().posted[slot];
+    return {tile.first_key, tile.masked, tile.row_begin, tile.row_end};
+  }
 
   // Two stages, and scores one step ahead of the softmax, also across tiles: K is needed a step earlier than V, so each
   // has its own turn. Between the two barriers of a tile, one of them is landing and the other is in use.
@@ -166,7 +167,7 @@ class ForwardTile {
     if (is_scout()) post_next(0);
 
     Scores<S> s[2];
-    compute_scores<Plan, S>(s[0], queries_, key_lane_address<S>(k_address(0)), 0);
+    compute_scores<Plan, S>(s[0], queries_.reader(q_address()), key_lane_address<S>(k_address(0)), 0);
     int stage = 0;
     while (true) {
       wait_for_copies<1>();
@@ -207,16 +208,16 @@ class ForwardTile {
     while (true) {
       wait_for_copies();
       __syncthreads();  // this tile is there, and nobody reads the other stage any more
-      const KvTile next = posted(stage ^ 1);
-      if (next.first_key >= 0) {
+      visit(tile, stage, [&] {
+        const KvTile next = posted(stage ^ 1);
+        if (next.first_key < 0) return;
         load_keys(next, stage ^ 1);
         load_values(next, stage ^ 1);
         commit_copies();
         if (is_scout()) post_next(stage);
-      }
-      visit(tile, stage);
-      if (next.first_key < 0) break;
-      tile = next;
+      });
+      tile = posted(stage ^ 1);
+      if (tile.first_key < 0) break;
       stage ^= 1;
     }
   }
@@ -230,7 +231,7 @@ class ForwardTile {
     while (true) {
       wait_for_copies();
       __syncthreads();
-      visit(tile, 0);
+      visit(tile, 0, [] {});
       slot ^= 1;
       tile = posted(slot);
       if (tile.first_key < 0) break;
@@ -249,19 +250,22 @@ class ForwardTile {
     prepare_queries();
   }
 
-  __forceinline__ void visit(const KvTile& tile, int stage) {
+  // Works a tile off, step by step; `prefetch` is called once the first products are under way.
+  template <class Prefetch>
+  __forceinline__ void visit(const KvTile& tile, int stage, const Prefetch& prefetch) {
     const LaneAddress<typename S::QkRows> k = key_lane_address<S>(k_address(stage));
+    prefetch();
     const ValueLaneAddress<S> v(v_address(stage));
 #pragma unroll 1
     for (int step_first = 0; step_first < Plan::tile_kv; step_first += Plan::step_kv) {
       const BlockVerdict verdict = rows_.judge_step(params_, work(), tile, step_first);
-      if (verdict == BlockVerdict::empty) continue;
       Scores<S> s;
-      compute_scores<Plan, S>(s, queries_, k, step_first);
+      if (verdict != BlockVerdict::empty) compute_scores<Plan, S>(s, queries_.reader(q_address()), k, step_first);
+      if (verdict == BlockVerdict::empty) continue;
       modify(s, verdict, tile, stage, step_first);
-      softmax_.raise_references(s, o_);
+      softmax_.raise_origins(s, o_);
       softmax_.exponentials(s);
-      accumulate<Plan, S>(o_, to_operand<Plan, S>(s), v, step_first);
+      accumulate_step(s, v, step_first);
     }
   }
 
@@ -271,34 +275,37 @@ class ForwardTile {
                                    const ValueLaneAddress<S>& v) {
     const BlockVerdict verdict = rows_.judge_step(params_, work(), tile, step_first);
     if (verdict == BlockVerdict::empty) {
-      compute_scores<Plan, S>(ahead, queries_, ahead_k, ahead_row);
+      compute_scores<Plan, S>(ahead, queries_.reader(q_address()), ahead_k, ahead_row);
       return;
     }
     modify(s, verdict, tile, stage, step_first);
-    softmax_.raise_references(s, o_);
-    compute_scores<Plan, S>(ahead, queries_, ahead_k, ahead_row,
+    softmax_.raise_origins(s, o_);
+    compute_scores<Plan, S>(ahead, queries_.reader(q_address()), ahead_k, ahead_row,
                             [&](int d) { softmax_.exponentials(s, d, S::depths); });
-    accumulate<Plan, S>(o_, to_operand<Plan, S>(s), v, step_first);
+    accumulate_step(s, v, step_first);
+  }
+
+  __forceinline__ void accumulate_step(const Scores<S>& exponentials, const ValueLaneAddress<S>& v, int step_first) {
+    const Probabilities<S> p = to_operand<Plan, S>(exponentials);
+    accumulate<Plan, S>(o_, p, v, step_first);
+    softmax_.add_to_sums(p);
   }
 
   __forceinline__ void modify(Scores<S>& s, BlockVerdict verdict, const KvTile& tile, int stage, int step_first) {
     if (verdict == BlockVerdict::partial) {
-      modify_scores<Plan, Mods, true, S>(s, params_, work(), rows_, staged_, stage, tile, step_first);
+      modify_scores<Plan, Mods, true, S>(s, params_, work(), rows_, stage, tile, step_first);
     } else {
-      modify_scores<Plan, Mods, false, S>(s, params_, work(), rows_, staged_, stage, tile, step_first);
+      modify_scores<Plan, Mods, false, S>(s, params_, work(), rows_, stage, tile, step_first);
     }
   }
 
   const ForwardArguments& args_;
   const Params& params_;
-  uint8* smem_;
-  uint32 q_address_;
   typename Mods::Uniform uniform_;
-  QueryFragments<S, Plan::q_in_registers> queries_;
+  QueryFragments<Plan, S, Plan::q_in_registers> queries_;
   ThreadRows<Plan, Mods> rows_;
   Accumulator<S> o_;
   Softmax<Plan, Mods, S> softmax_;
-  StagedLevels<Plan, Mods> staged_;
 };
 
 }  // namespace sm80
@@ -306,8 +313,7 @@ class ForwardTile {
 // The body of `attnc_forward`: see README.md for grid, block and shared memory.
 template <class Plan, class Mods>
 __forceinline__ void forward_sm80(const ForwardArguments& args, const typename Mods::Params& params) {
-  extern __shared__ __align__(128) uint8 forward_smem[];
-  sm80::ForwardTile<Plan, Mods> tile(args, params, forward_smem);
+  sm80::ForwardTile<Plan, Mods> tile(args, params);
   tile.run();
 }
 

@@ -12,6 +12,12 @@ __forceinline__ uint32 shared_address(const void* pointer) {
   return static_cast<uint32>(__cvta_generic_to_shared(pointer));
 }
 
+// The CTA's dynamic shared memory. Named rather than passed along: its address is a constant and takes no register.
+__forceinline__ uint8* shared_memory() {
+  extern __shared__ __align__(128) uint8 attnc_shared_memory[];
+  return attnc_shared_memory;
+}
+
 // Copies `valid_bytes` of [source, source + 16) to shared memory and zeros the rest of the 16 bytes. Nothing outside
 // the valid bytes is read. Asynchronous for vector_bytes >= 4.
 template <int vector_bytes>
@@ -69,16 +75,24 @@ __forceinline__ void load_rows(uint32 tile_address, const uint8* matrix, int64 r
     int row = thread / chunks;
     const uint8* source = tile + row * row_stride_bytes + chunk * 16;
     const int column_bytes = min(max(row_data_bytes - chunk * 16, 0), 16);
+    const int64 step_bytes = row_step * row_stride_bytes;
+    const uint32 target = tile_address + Rows::offset(row, chunk);
+    if (row_data_bytes % 16 == 0 && row_step % 8 == 0 && tile_rows % row_step == 0 && rows_left >= tile_rows) {
+      // The common case, with nothing to check for a chunk but its address.
 #pragma unroll 4
-    for (int i = 0; i < (tile_rows + row_step - 1) / row_step; ++i) {
-      if (tile_rows % row_step == 0 || row < tile_rows) {
-        copy_chunk<vector_bytes>(tile_address + Rows::offset(row, chunk), source, row < rows_left ? column_bytes : 0);
+      for (int i = 0; i < tile_rows / row_step; ++i) {
+        copy_chunk<vector_bytes>(target + i * row_step * Rows::row_bytes, source, 16);
+        source += step_bytes;
       }
-      row += row_step;
-      source += row_step * row_stride_bytes;
+      return;
+    }
+#pragma unroll 1
+    for (; row < tile_rows; row += row_step) {
+      copy_chunk<vector_bytes>(tile_address + Rows::offset(row, chunk), source, row < rows_left ? column_bytes : 0);
+      source += step_bytes;
     }
   } else {
-#pragma unroll 2
+#pragma unroll 1
     for (int i = thread; i < total; i += threads) {
       const int row = i / chunks;
       const int chunk = i % chunks;

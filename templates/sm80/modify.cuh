@@ -2,6 +2,7 @@
 // The user's part of a step: score mods and masks applied to scores in registers.
 #pragma once
 
+#include "sm80/memory.cuh"
 #include "sm80/scores.cuh"
 #include "sm80/tiles.cuh"
 
@@ -18,18 +19,16 @@ struct StagedLevels {
   static constexpr bool any = column_words > 0 || diagonal_words > 0;
   static constexpr int differences = S::tile_q + Plan::tile_kv;
 
-  uint8* smem;
-
-  __forceinline__ uint32* columns(int buffer) const {
-    return reinterpret_cast<uint32*>(smem + S::column_offset) + buffer * S::column_stage_words;
+  static __forceinline__ uint32* columns(int buffer) {
+    return reinterpret_cast<uint32*>(shared_memory() + S::column_offset) + buffer * S::column_stage_words;
   }
-  __forceinline__ uint32* diagonals(int buffer) const {
-    return reinterpret_cast<uint32*>(smem + S::diagonal_offset) + buffer * S::diagonal_stage_words;
+  static __forceinline__ uint32* diagonals(int buffer) {
+    return reinterpret_cast<uint32*>(shared_memory() + S::diagonal_offset) + buffer * S::diagonal_stage_words;
   }
 
   // Computes the values of the tile that starts at `first_key`. Indices past the end are clamped: mods never see them.
-  __forceinline__ void stage(int buffer, const typename Mods::Params& params, const WorkTile<Mods>& work,
-                             int first_key) const {
+  static __forceinline__ void stage(int buffer, const typename Mods::Params& params, const WorkTile<Mods>& work,
+                             int first_key) {
     const TileContext& t = work.context;
     if constexpr (column_words > 0) {
       for (int i = threadIdx.x; i < Plan::tile_kv; i += S::threads) {
@@ -53,7 +52,7 @@ struct StagedLevels {
     }
   }
 
-  __forceinline__ typename Mods::Column column(int buffer, int key) const {
+  static __forceinline__ typename Mods::Column column(int buffer, int key) {
     typename Mods::Column value{};
     if constexpr (column_words > 0) {
       uint32 words[column_words];
@@ -65,7 +64,7 @@ struct StagedLevels {
   }
 
   // `difference` is that of row and key within the tile: row - key + tile_kv - 1.
-  __forceinline__ typename Mods::Diagonal diagonal(int buffer, int difference) const {
+  static __forceinline__ typename Mods::Diagonal diagonal(int buffer, int difference) {
     typename Mods::Diagonal value{};
     if constexpr (diagonal_words > 0) {
       uint32 words[diagonal_words];
@@ -127,8 +126,8 @@ struct ThreadRows {
 // keys [tile.first_key + step_first, + step_kv). Masked scores become -inf.
 template <class Plan, class Mods, bool masked, class S>
 __forceinline__ void modify_scores(Scores<S>& s, const typename Mods::Params& params, const WorkTile<Mods>& work,
-                                   const ThreadRows<Plan, Mods>& rows, const StagedLevels<Plan, Mods>& staged, int buffer,
-                                   const KvTile& tile, int step_first) {
+                                   const ThreadRows<Plan, Mods>& rows, int buffer, const KvTile& tile, int step_first) {
+  using Staged = StagedLevels<Plan, Mods>;
   if constexpr (!masked && !Mods::has_score_mod) return;
   const TileContext& t = work.context;
   const int thread_key = 2 * (thread_index() % 4);
@@ -136,14 +135,15 @@ __forceinline__ void modify_scores(Scores<S>& s, const typename Mods::Params& pa
   const int first_row = rows.first();
   const int first_key = tile.first_key + step_first + thread_key;  // this thread's first key of the step
 
+  // kv_idx - q_idx of the thread's first row and key, converted once a tile. An element adds an exact constant that
+  // depends only on which diagonal of the fragment it is on, so that elements of a diagonal share what follows from it.
+  const float delta = static_cast<float>(first_key - (work.q_first + first_row) + zero);
+
   // Keys kept for each row as offsets from first_key.
   int lo[S::rows], hi[S::rows], q_idx[S::rows];
-  float delta[S::rows];
 #pragma unroll
   for (int r = 0; r < S::rows; ++r) {
     q_idx[r] = min(work.q_first + first_row + 8 * r, work.q_last);
-    // Converted once a tile and row; the steps add exact constants.
-    delta[r] = static_cast<float>(tile.first_key + thread_key - q_idx[r]) + static_cast<float>(step_first);
     if constexpr (masked) {
       lo[r] = 0;
       hi[r] = t.kv_len;
@@ -168,13 +168,13 @@ __forceinline__ void modify_scores(Scores<S>& s, const typename Mods::Params& pa
       const int offset = 8 * j + e;
       const int kv_idx = masked ? min(first_key + offset, t.kv_len - 1) : first_key + offset;
       const int tile_key = step_first + thread_key + offset;
-      const typename Mods::Column column = staged.column(buffer, tile_key);
+      const typename Mods::Column column = Staged::column(buffer, tile_key);
 #pragma unroll
       for (int r = 0; r < S::rows; ++r) {
         float& score = s.x[r / 2][j][r % 2 * 2 + e];
-        const Element element{q_idx[r], kv_idx, delta[r] + static_cast<float>(offset)};
+        const Element element{q_idx[r], kv_idx, delta + static_cast<float>(offset - 8 * r)};
         const typename Mods::Diagonal diagonal =
-            staged.diagonal(buffer, first_row + 8 * r - tile_key + Plan::tile_kv - 1);
+            Staged::diagonal(buffer, first_row + 8 * r - tile_key + Plan::tile_kv - 1);
         float modified = score;
         if constexpr (Mods::has_score_mod) {
           modified = Mods::score(params, t, work.uniform, rows.values[r], column, diagonal, element, score);

@@ -14,32 +14,41 @@ struct Scores {
   float x[S::row_tiles][S::key_tiles][4];
 };
 
-// The query rows of a warp, in registers or left in shared memory.
-template <class S, bool in_registers>
-struct QueryFragments {
-  LaneAddress<typename S::QkRows> address;
+// Where a lane reads Q, for the warp's own rows.
+template <class Plan, class S>
+__forceinline__ LaneAddress<typename S::QkRows> query_lane_address(uint32 q_address) {
+  const int thread = thread_index();
+  return {q_address, thread / 32 * Plan::rows_per_warp + thread % 16, thread % 32 / 16};
+}
 
-  __forceinline__ QueryFragments(uint32 q_address, int first_row)
-      : address(q_address, first_row + thread_index() % 16, thread_index() % 32 / 16) {}
-  __forceinline__ void load() {}
-  __forceinline__ Fragment4 get(int i, int d) const { return load_matrices(address.at(16 * i, 2 * d)); }
+// The query rows of a warp: left in shared memory and read anew for each step, or kept in registers.
+template <class Plan, class S, bool in_registers>
+struct QueryFragments {
+  struct Reader {
+    LaneAddress<typename S::QkRows> address;
+    __forceinline__ Fragment4 get(int i, int d) const { return load_matrices(address.at(16 * i, 2 * d)); }
+  };
+  __forceinline__ void load(uint32) {}
+  __forceinline__ Reader reader(uint32 q_address) const { return {query_lane_address<Plan, S>(q_address)}; }
 };
 
-template <class S>
-struct QueryFragments<S, true> {
-  LaneAddress<typename S::QkRows> address;
+template <class Plan, class S>
+struct QueryFragments<Plan, S, true> {
+  struct Reader {
+    const QueryFragments& from;
+    __forceinline__ Fragment4 get(int i, int d) const { return from.fragments[i][d]; }
+  };
   Fragment4 fragments[S::row_tiles][S::depths];
 
-  __forceinline__ QueryFragments(uint32 q_address, int first_row)
-      : address(q_address, first_row + thread_index() % 16, thread_index() % 32 / 16) {}
-  __forceinline__ void load() {
+  __forceinline__ void load(uint32 q_address) {
+    const LaneAddress<typename S::QkRows> address = query_lane_address<Plan, S>(q_address);
 #pragma unroll
     for (int i = 0; i < S::row_tiles; ++i) {
 #pragma unroll
       for (int d = 0; d < S::depths; ++d) fragments[i][d] = load_matrices(address.at(16 * i, 2 * d));
     }
   }
-  __forceinline__ Fragment4 get(int i, int d) const { return fragments[i][d]; }
+  __forceinline__ Reader reader(uint32) const { return {*this}; }
 };
 
 // Where a lane reads K: matrices (keys 0-7, first chunk), (keys 0-7, second), (keys 8-15, first), (keys 8-15, second).

@@ -6,7 +6,7 @@
 //   int head_dim_qk;        the true ones; padding to a multiple of 16 happens in shared memory and registers only
 //   int head_dim_v;
 //   int warps;
-//   int rows_per_warp;      16 or 32; tile_q = warps * rows_per_warp
+//   int rows_per_warp;      a multiple of 16; tile_q = warps * rows_per_warp
 //   int tile_kv;            keys per stage of shared memory; a multiple of step_kv
 //   int step_kv;            keys whose scores a warp holds in registers at a time; a multiple of 16
 //   int stages;             K and V tiles in flight, 1 or 2
@@ -85,7 +85,7 @@ struct Shape {
   static constexpr int cursor_bytes = 256;
   static constexpr int smem_bytes = cursor_offset + cursor_bytes;
 
-  static_assert(Plan::rows_per_warp == 16 || Plan::rows_per_warp == 32, "rows_per_warp");
+  static_assert(Plan::rows_per_warp % 16 == 0, "rows_per_warp");
   static_assert(Plan::step_kv % 16 == 0 && Plan::tile_kv % Plan::step_kv == 0, "step_kv");
   static_assert(Plan::stages == 1 || Plan::stages == 2, "stages");
   static_assert(Plan::vector_bytes >= element_bytes && Plan::vector_bytes <= 16, "vector_bytes");

@@ -30,10 +30,16 @@ struct BoundedScores {
 template <class Plan, class Mods, class S>
 struct Softmax {
   static constexpr bool bounded = BoundedScores<Plan, Mods>::holds;
+  // Row sums of the exponentials as rounded for the product with V, by the tensor core: rounding then cancels in the
+  // quotient, which bounded scores need (their largest exponential is not 1), and the adder has less to do. Not where the
+  // output already fills the registers.
+  static constexpr bool sums_by_mma = !S::is_f32 && (bounded || S::row_tiles * S::out_tiles <= 16);
 
-  float to_log2;             // log2 units per unit of the scores in registers
-  float reference[S::rows];  // the maximum that exponents are relative to, in units of the scores; -inf: no key yet
-  float sum[S::rows];        // of this thread's exponentials
+  float to_log2;           // log2 units per unit of the scores in registers
+  float origin[S::rows];   // what exponents are relative to, log2 units: a recent maximum of the row
+  // Row sums as an accumulator fragment: rows 2i and 2i + 1 in elements 0 and 2 of [i]. Until finish(), those not by the
+  // tensor core are over this thread's keys only.
+  float sum[S::row_tiles][4];
 
   __forceinline__ explicit Softmax(float scale) {
     // A score mod returns log2 units. Raw dot products are scaled inside the exponential; the sign of a negative scale
@@ -41,19 +47,15 @@ struct Softmax {
     to_log2 = Mods::has_score_mod ? 1.0f : fmaxf(fabsf(scale) * log2_e, 1e-37f);
 #pragma unroll
     for (int r = 0; r < S::rows; ++r) {
-      reference[r] = bounded ? BoundedScores<Plan, Mods>::shift : -infinity();
-      sum[r] = 0.0f;
+      // Below every score until a row keeps its first key, and finite, so that exponents of -inf stay -inf.
+      origin[r] = bounded ? BoundedScores<Plan, Mods>::shift : -3e38f;
+      sum[r / 2][r % 2 * 2] = sum[r / 2][r % 2 * 2 + 1] = 0.0f;
     }
   }
 
-  __forceinline__ float origin_log2(int r) const {
-    return reference[r] == -infinity() ? 0.0f : reference[r] * to_log2;
-  }
-
-  // Raises the references, and rescales what was accumulated under the old ones, where the step's scores demand it.
-  __forceinline__ void raise_references(const Scores<S>& s, Accumulator<S>& o) {
+  // Raises the origins, and rescales what was accumulated under the old ones, where the step's scores demand it.
+  __forceinline__ void raise_origins(const Scores<S>& s, Accumulator<S>& o) {
     if constexpr (bounded) return;
-    const float slack = __fdividef(slack_log2, to_log2);
     float largest[S::rows];
     bool raise = false;
 #pragma unroll
@@ -63,20 +65,19 @@ struct Softmax {
       for (int j = 0; j < S::key_tiles; ++j) {
         largest[r] = fmaxf(largest[r], fmaxf(s.x[r / 2][j][r % 2 * 2], s.x[r / 2][j][r % 2 * 2 + 1]));
       }
-      raise |= largest[r] > reference[r] + slack;
+      raise |= fmaf(largest[r], to_log2, -origin[r]) > slack_log2;
     }
     if (!__any_sync(0xffffffffu, raise)) return;
 #pragma unroll
     for (int r = 0; r < S::rows; ++r) {
       float row_largest = fmaxf(largest[r], __shfl_xor_sync(0xffffffffu, largest[r], 1));
       row_largest = fmaxf(row_largest, __shfl_xor_sync(0xffffffffu, row_largest, 2));
-      if (row_largest > reference[r] + slack) {
-        const float old_origin = origin_log2(r);
-        const bool first = reference[r] == -infinity();
-        reference[r] = row_largest;
-        // Nothing was accumulated before a row's first key; 0 * inf would be NaN.
-        const float rescale = first ? 0.0f : exp2_approx(old_origin - origin_log2(r));
-        sum[r] *= rescale;
+      if (fmaf(row_largest, to_log2, -origin[r]) > slack_log2) {
+        const float raised = row_largest * to_log2;
+        const float rescale = exp2_approx(origin[r] - raised);  // 0 for a row's first key
+        origin[r] = raised;
+        sum[r / 2][r % 2 * 2] *= rescale;
+        sum[r / 2][r % 2 * 2 + 1] *= rescale;
 #pragma unroll
         for (int n = 0; n < S::out_tiles; ++n) {
           o.x[r / 2][n][r % 2 * 2] *= rescale;
@@ -99,32 +100,49 @@ struct Softmax {
         const int r = 2 * i + e / 2;
         float exponent = s.x[i][j][e];
         if constexpr (!Mods::has_score_mod) {
-          exponent = fmaf(exponent, to_log2, -origin_log2(r));
+          exponent = fmaf(exponent, to_log2, -origin[r]);
         } else if constexpr (!bounded || BoundedScores<Plan, Mods>::shift > 0.0f) {
-          exponent -= origin_log2(r);
+          exponent -= origin[r];
         }
         s.x[i][j][e] = exp2_approx(exponent);
       }
-      sum[2 * i] += s.x[i][j][0] + s.x[i][j][1];
-      sum[2 * i + 1] += s.x[i][j][2] + s.x[i][j][3];
+      if constexpr (!sums_by_mma) {
+        sum[i][0] += s.x[i][j][0] + s.x[i][j][1];
+        sum[i][2] += s.x[i][j][2] + s.x[i][j][3];
+      }
     }
   }
   __forceinline__ void exponentials(Scores<S>& s) { exponentials(s, 0, 1); }
 
-  // Row sums over the four threads that share a row.
-  __forceinline__ void finish() {
+  // Adds a step's rounded exponentials to the row sums, as a product with ones.
+  __forceinline__ void add_to_sums(const Probabilities<S>& p) {
+    if constexpr (sums_by_mma) {
+      constexpr uint32 ones = Plan::dtype == DType::bf16 ? 0x3f803f80u : 0x3c003c00u;
 #pragma unroll
-    for (int r = 0; r < S::rows; ++r) {
-      sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], 1);
-      sum[r] += __shfl_xor_sync(0xffffffffu, sum[r], 2);
+      for (int k = 0; k < S::key_tiles / 2; ++k) {
+#pragma unroll
+        for (int i = 0; i < S::row_tiles; ++i) multiply_add<Plan::dtype>(sum[i], p.x[i][k], ones, ones);
+      }
     }
   }
 
+  __forceinline__ void finish() {
+    if constexpr (!sums_by_mma) {
+#pragma unroll
+      for (int r = 0; r < S::rows; ++r) {
+        float& row_sum = sum[r / 2][r % 2 * 2];
+        row_sum += __shfl_xor_sync(0xffffffffu, row_sum, 1);
+        row_sum += __shfl_xor_sync(0xffffffffu, row_sum, 2);
+      }
+    }
+  }
+
+  __forceinline__ float row_sum(int r) const { return sum[r / 2][r % 2 * 2]; }
   // Log2 of the row's sum of exp(score); -inf for a row without keys.
   __forceinline__ float lse_log2(int r) const {
-    return sum[r] == 0.0f ? -infinity() : log2_approx(sum[r]) + origin_log2(r);
+    return row_sum(r) == 0.0f ? -infinity() : log2_approx(row_sum(r)) + origin[r];
   }
-  __forceinline__ float normalizer(int r) const { return sum[r] == 0.0f ? 0.0f : 1.0f / sum[r]; }
+  __forceinline__ float normalizer(int r) const { return row_sum(r) == 0.0f ? 0.0f : 1.0f / row_sum(r); }
 };
 
 }  // namespace sm80
