@@ -150,11 +150,21 @@ void draw_grid(Canvas& canvas, int left, int top, const Axis& q, const Axis& kv)
       for (int x = 0; x < kv.pixels; ++x) darken(left + x, top + q.pixel(edge));
 }
 
-std::string cut(const std::string& text, int pixels) {
-  const auto fits = static_cast<std::size_t>(std::max(8, pixels / Canvas::text_width("ab", font_scale) * 2));
-  std::string line;
-  for (const char c : text) line += c == '\n' || c == '\t' ? ' ' : c;
-  return line.size() <= fits ? line : line.substr(0, fits - 3) + "...";
+/// Lines of at most `pixels`, broken at spaces where there are any; what does not fit the last of them becomes "...".
+std::vector<std::string> wrap(const std::string& text, int pixels, std::size_t max_lines) {
+  const int advance = Canvas::text_width("ab", font_scale) - Canvas::text_width("a", font_scale);
+  const auto fits = static_cast<std::size_t>(std::max(8, (pixels + font_scale) / advance));
+  std::string rest;
+  for (const char c : text) rest += c == '\n' || c == '\t' || c == '\r' ? ' ' : c;
+  std::vector<std::string> lines;
+  while (rest.size() > fits && lines.size() + 1 < max_lines) {
+    std::size_t end = rest.rfind(' ', fits);
+    if (end == std::string::npos || end < fits / 2) end = fits;
+    lines.push_back(rest.substr(0, end));
+    rest.erase(0, rest[end] == ' ' ? end + 1 : end);
+  }
+  lines.push_back(rest.size() <= fits ? rest : rest.substr(0, fits - 3) + "...");
+  return lines;
 }
 
 struct LegendEntry {
@@ -199,15 +209,21 @@ Canvas draw_mask(const BlockMask& tables, const MaskMod& mask, const BoundMods::
   const int swatch = line + 4;
   const int q_label_width = Canvas::text_width(std::to_string(q.length), font_scale);
   const int left = margin + line + 20 + q_label_width + tick_length + 6;
-  const int top = margin + 2 * line + 14 + 26 + line + 12 + line + tick_length + 6;
+
   const int right_margin = margin + Canvas::text_width(std::to_string(kv.length), font_scale) / 2;
-  const int wanted = legend_width(legend, swatch);
+  const int wanted =
+      std::max(legend_width(legend, swatch), std::min(Canvas::text_width(facts, font_scale), longest_side));
   const int width = std::max(left + kv.pixels + right_margin, margin + wanted + margin);
+  const std::vector<std::string> title_lines = wrap(title, width - 2 * margin, 3);
+  const int line_distance = line + 10;
+  const int facts_top = margin + static_cast<int>(title_lines.size()) * line_distance + 4;
+  const int top = facts_top + line + 26 + line + 12 + line + tick_length + 6;
   const int legend_top = top + q.pixels + 26;
   Canvas canvas(width, legend_top + swatch + margin, paper);
 
-  canvas.text(margin, margin, cut(title, width - 2 * margin), font_scale, ink);
-  canvas.text(margin, margin + line + 14, cut(facts, width - 2 * margin), font_scale, faint_ink);
+  for (std::size_t i = 0; i < title_lines.size(); ++i)
+    canvas.text(margin, margin + static_cast<int>(i) * line_distance, title_lines[i], font_scale, ink);
+  canvas.text(margin, facts_top, wrap(facts, width - 2 * margin, 1)[0], font_scale, faint_ink);
 
   Sampler sampler(mask, values, one, b, h);
   draw_blocks(canvas, left, top, q, kv, one.to_dense(), sampler);
