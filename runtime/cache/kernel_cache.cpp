@@ -78,7 +78,9 @@ CachedKernelPtr KernelCache::State::load_or_build(std::string_view signature, co
 
 CachedKernelPtr KernelCache::State::load(std::string_view signature, bool set_aside) try {
   DiskStore::Loaded loaded = disk->load(signature, set_aside);
-  if (!loaded.problem.ok()) warn(loaded.problem.message());
+  // Deleted under our feet: a plain miss. If there is more to it, publish() will meet it, too.
+  const bool vanished = loaded.problem.error == ENOENT || loaded.problem.error == ESTALE;
+  if (!loaded.problem.ok() && !vanished) warn(loaded.problem.message());
   if (loaded.result == DiskStore::Loaded::Result::damaged && set_aside) {
     ++damaged;
     warn("a damaged entry was set aside in " + disk->path());

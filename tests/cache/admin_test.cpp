@@ -93,6 +93,15 @@ TEST_F(CacheAdmin, ClearEmptiesDirectoryAndMemory) {
   EXPECT_EQ(builder_.count, 1);
 }
 
+TEST_F(CacheAdmin, AFileThatVanishesMeanwhileIsNotAProblem) {
+  fill(2);
+  const auto system = std::make_shared<ScriptedSystem>(
+      [this](const Call& call) { return call.name == "stat_at" && call.path == entry_name(key(0)) ? -ENOENT : 0; });
+  const CacheStats stats = KernelCache(options_for(directory_, system)).stats();
+  EXPECT_EQ(stats.problem, "");
+  EXPECT_EQ(stats.entries, 1u);
+}
+
 TEST_F(CacheAdmin, ProblemsAreReported) {
   fill(1);
   const auto broken = [&](const char* name) {

@@ -114,9 +114,19 @@ TEST_F(CacheDamage, AppendedAndReplaced) {
 
 TEST_F(CacheDamage, HugeSparseFileIsNotRead) {
   ASSERT_EQ(::truncate(entry_.c_str(), off_t{1} << 40), 0);  // magic and sizes of the old header, 1 TiB long
-  builder_.count = 0;
-  EXPECT_TRUE(serves(options_for(directory_), signature_, builder_));
-  EXPECT_EQ(builder_.count, 1);
+  int reads = 0;
+  const auto system = std::make_shared<ScriptedSystem>([&](const Call& call) {
+    reads += call.name == "read";
+    return 0;
+  });
+  KernelCache cache(options_for(directory_, system));
+  int builds = 0;
+  cache.get_or_build(signature_, [&] {
+    ++builds;
+    EXPECT_EQ(reads, 2) << "the header, once before and once under the lock";
+    return BuiltKernel{};
+  });
+  EXPECT_EQ(builds, 1);
 }
 
 TEST_F(CacheDamage, WarnsOnceAboutManyDamagedEntries) {

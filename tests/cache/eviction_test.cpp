@@ -91,10 +91,9 @@ void grow(const Growth& growth, const char* title) {
   }
   *stop = 1;
   for (const pid_t reader : readers) EXPECT_TRUE(exited_with(wait_for(reader), 0)) << "a reader saw wrong bytes";
-  // Flat, by a measure that does not depend on how busy the machine is: system calls.
-  for (unsigned row = 2; row < kRows; ++row) {
-    EXPECT_LT(calls_per_put[row], 2 * calls_per_put[1] + 20) << "row " << row;
-  }
+  // Flat, by a measure that does not depend on how busy the machine is: system calls. The first row had room to spare;
+  // if each put into a full cache listed it, the others would need a hundred calls more.
+  for (unsigned row = 1; row < kRows; ++row) EXPECT_LT(calls_per_put[row], 2 * calls_per_put[0]) << "row " << row;
   EXPECT_GE(usage_of(directory.root()).entries, 1u);
   EXPECT_EQ(KernelCache(options(std::make_shared<ScriptedSystem>())).verify().damaged, 0u);
 }
