@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: no matching function for call to .tanh
+// expect: no matching function for call to .*tanh
 // std::tanh works on numbers; attnc::tanh (found by argument-dependent lookup) works on symbols.
 #include <cmath>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// expect: no matching function for call to .score_mod
+// expect: no matching function for call to .*score_mod
 // A score_mod takes (score, b, h, q_idx, kv_idx).
 #include "dsl/mods.h"
 
