@@ -33,6 +33,10 @@ struct Element {
   int q_idx;
   int kv_idx;
   float delta;
+  // delta in two parts, for score_shifted only: `delta_row` is the same for all elements of a row in a tile, and
+  // `delta_column` is a compile-time constant once the kernel's loops are unrolled.
+  float delta_row = 0.0f;
+  float delta_column = 0.0f;
 };
 
 enum class MaskKind : int {
@@ -53,6 +57,18 @@ struct BlockRange {
   int q_first, q_last;    // both inclusive, both < q_len
   int kv_first, kv_last;  // both inclusive, both < kv_len
 };
+
+// Optional members, found by name; a kernel that has no use for one ignores it, and none changes what a program means.
+//
+//   static float score_shifted(<as score>, float dot, float shift)
+//     score(...) + shift, where the addition folds into a multiply-add that score ends with. `shift` is the same for all
+//     elements of a row in a tile. A term linear in delta costs one instruction when written as
+//     fmaf(slope, e.delta_column, fmaf(slope, e.delta_row, shift)): the inner part is computed once a row and tile.
+//
+//   static float narrow_dot_bound(const Params&, const TileContext&, const Uniform&)
+//   static float score_narrow(<as score_shifted>)
+//     A cheaper score_shifted that holds only while |dot| <= narrow_dot_bound: tanh as a polynomial on the FMA pipe, say.
+//     A warp uses it for a tile in which all its dot products are that small.
 
 // The contract, spelled out with nothing modified. Generated code has the same members.
 struct IdentityMods {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// A consumer warpgroup: 64 query rows through all their kv tiles.
+// A consumer warpgroup: 64 query rows through all their kv tiles, work tile after work tile.
 //
-// Two overlaps hide the softmax. Within a warpgroup, the scores of tile n and the values of tile n-1 are issued together
-// and only the scores are waited for, so the softmax of n runs under the value product of n-1. Between warpgroups, named
-// barriers let them take turns at issuing, so one's softmax runs under the other's products (FlashAttention-3).
+// The scores of tile n and the values of tile n-1 are issued together, also from one work tile to the next. Named
+// barriers let the warpgroups take turns at issuing, so that one's softmax runs under the others' products
+// (FlashAttention-3 calls it ping-pong).
 #pragma once
 
 #include "sm90/epilogue.cuh"
@@ -53,66 +53,99 @@ class Consumer {
   }
 
   __device__ __forceinline__ void run() {
-    for (uint32 q_phase = 0;; q_phase ^= 1) {
-      barrier_wait(shared_.q_full(), q_phase);
-      const WorkNotice work = *shared_.work();
-      if (work.q_tile < 0) return;
-      Softmax softmax(args_.scale);
-      float out[out_registers];
-#pragma unroll
-      for (int i = 0; i < out_registers; ++i) out[i] = 0.0f;
-      if (work.has_tiles) {
-        attend(work, softmax, out);
-      } else {
-        release(shared_.q_empty());
+    work_ = await_work();
+    if (work_.q_tile < 0) return;
+    rows_ = row_values(work_);
+    clear(out_);
+    PendingRows pending;
+    StageNotice tile = await_scores_tile();
+    attend_first(tile);
+    for (;;) {
+      const bool finishing = (tile.flags & stage_last) != 0;
+      if (finishing) {
+        pending = finish_rows<Plan, Mods>(args_, work_.batch, work_.head, first_row(work_), softmax_);
+        if (!begin_next_work()) break;
       }
-      softmax.finish();
-      write_rows<Plan, Mods>(args_, work.batch, work.head, work.q_tile * Layout::tile_q + thread_row_, out, softmax);
+      tile = await_scores_tile();
+      attend(tile, finishing, pending);
     }
+    flush_values();
+    write_rows<Plan>(args_, pending, out_);
   }
 
  private:
   static __device__ __forceinline__ int lane() { return threadIdx.x % warp_threads; }
 
-  // All kv tiles of one work tile; at least one.
-  __device__ __forceinline__ void attend(const WorkNotice& work, Softmax& softmax, float (&out)[out_registers]) {
-    const RowValues<Mods> rows = row_values(work);
-    float scores[score_registers];
-    uint32 probabilities[score_registers / 2];
+  static __device__ __forceinline__ void clear(float (&out)[out_registers]) {
+#pragma unroll
+    for (int i = 0; i < out_registers; ++i) out[i] = 0.0f;
+  }
 
-    StageNotice tile = await_scores_tile();
-    issue_scores(scores);
+  // The very first tile: no values to multiply yet.
+  __device__ __forceinline__ void attend_first(const StageNotice& tile) {
+    turns_.take();
+    issue_scores();
+    turns_.pass();
     wgmma_wait<0>();
-    fence_registers(scores);
+    fence_registers(scores_);
     release_scores_tile(tile);
-    softmax_tile(tile, rows, softmax, scores);
-    pack_probabilities<Plan::is_bf16>(probabilities, scores);
+    softmax_slow(tile, place_of(tile));
+    release_side_values();
+  }
 
-    while ((tile.flags & stage_last) == 0) {
-      tile = await_scores_tile();
-      turns_.take();
-      issue_scores(scores);
-      barrier_wait(shared_.v_full(v_.stage), v_.phase);
-      issue_values(out, probabilities);
-      turns_.pass();
-      wgmma_wait<1>();
-      fence_registers(scores);
-      release_scores_tile(tile);
-      const bool moved = softmax_tile(tile, rows, softmax, scores);
-      wgmma_wait<0>();
-      fence_registers(out);
-      fence_registers(probabilities);
-      release_values_tile();
-      if (moved) softmax.rescale(out);
-      pack_probabilities<Plan::is_bf16>(probabilities, scores);
-    }
-
+  // Scores of `tile`, values of the one before. With `finishing`, that one was the last of `pending`'s rows.
+  __device__ __forceinline__ void attend(const StageNotice& tile, bool finishing, const PendingRows& pending) {
+    turns_.take();
+    issue_scores();
     barrier_wait(shared_.v_full(v_.stage), v_.phase);
-    issue_values(out, probabilities);
-    wgmma_wait<0>();
-    fence_registers(out);
-    fence_registers(probabilities);
-    release_values_tile();
+    issue_values();
+    turns_.pass();
+    wgmma_wait<1>();
+    fence_registers(scores_);
+    release_scores_tile(tile);
+    await_values();
+    if (finishing) {
+      write_rows<Plan>(args_, pending, out_);
+      clear(out_);
+    }
+    const TilePlace place = place_of(tile);
+    if (!softmax_fast(tile, place)) {
+      if (softmax_slow(tile, place)) softmax_.rescale(out_);
+    }
+    release_side_values();
+  }
+
+  // The value product of the very last tile.
+  __device__ __forceinline__ void flush_values() {
+    barrier_wait(shared_.v_full(v_.stage), v_.phase);
+    issue_values();
+    await_values();
+  }
+
+  // Returns false at the end of all work.
+  __device__ __forceinline__ bool begin_next_work() {
+    q_.advance();
+    work_ = await_work();
+    if (work_.q_tile < 0) return false;
+    rows_ = row_values(work_);
+    softmax_.reset();
+    try_narrow_ = true;
+    return true;
+  }
+
+  __device__ __forceinline__ int first_row(const WorkNotice& work) const {
+    return work.q_tile * Layout::tile_q + thread_row_;
+  }
+
+  // The next work tile that has any kv tile; the rows of those that have none are written on the way.
+  __device__ __forceinline__ WorkNotice await_work() {
+    for (;; q_.advance()) {
+      barrier_wait(shared_.q_full(q_.stage), q_.phase);
+      const WorkNotice work = *shared_.work(q_.stage);
+      if (work.q_tile < 0 || work.has_tiles) return work;
+      release(shared_.q_empty(q_.stage));
+      write_empty_rows<Plan>(args_, work.batch, work.head, work.q_tile * Layout::tile_q + warpgroup_ * rows_per_warpgroup);
+    }
   }
 
   __device__ __forceinline__ RowValues<Mods> row_values(const WorkNotice& work) const {
@@ -121,7 +154,7 @@ class Consumer {
     rows.uniform = Mods::uniform(params_, rows.context);
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      rows.q_idx[i] = min_int(work.q_tile * Layout::tile_q + thread_row_ + 8 * i, args_.q_len - 1);
+      rows.q_idx[i] = min_int(first_row(work) + 8 * i, args_.q_len - 1);
       rows.row[i] = Mods::row(params_, rows.context, rows.uniform, rows.q_idx[i]);
     }
     return rows;
@@ -133,48 +166,88 @@ class Consumer {
   }
 
   // scores = Q K^T, raw dot products.
-  __device__ __forceinline__ void issue_scores(float (&scores)[score_registers]) const {
+  __device__ __forceinline__ void issue_scores() {
     const MatrixDescriptor q =
-        k_major_descriptor(shared_.q() + warpgroup_ * rows_per_warpgroup * chunk_row_bytes);
+        k_major_descriptor(shared_.q(q_.stage) + warpgroup_ * rows_per_warpgroup * chunk_row_bytes);
     const MatrixDescriptor k = k_major_descriptor(shared_.k(k_.stage));
-    fence_registers(scores);
+    fence_registers(scores_);
     wgmma_fence();
-    WgmmaShared<Plan::tile_kv, Plan::is_bf16, false>::run(scores, q.at(0), k.at(0));
+    WgmmaShared<Plan::tile_kv, Plan::is_bf16, false>::run(scores_, q.at(0), k.at(0));
 #pragma unroll
     for (int step = 1; step < ceil_div(Plan::head_dim_qk, 16); ++step) {
-      WgmmaShared<Plan::tile_kv, Plan::is_bf16, true>::run(scores, q.at(k_major_step<Layout::tile_q>(step)),
+      WgmmaShared<Plan::tile_kv, Plan::is_bf16, true>::run(scores_, q.at(k_major_step<Layout::tile_q>(step)),
                                                            k.at(k_major_step<Plan::tile_kv>(step)));
     }
     wgmma_commit();
   }
 
   // out += P V.
-  __device__ __forceinline__ void issue_values(float (&out)[out_registers],
-                                               uint32 (&probabilities)[score_registers / 2]) const {
+  __device__ __forceinline__ void issue_values() {
     const MatrixDescriptor v = mn_major_descriptor<Plan::tile_kv>(shared_.v(v_.stage));
-    fence_registers(out);
-    fence_registers(probabilities);
+    fence_registers(out_);
+    fence_registers(probabilities_);
     wgmma_fence();
 #pragma unroll
     for (int step = 0; step < Plan::tile_kv / 16; ++step) {
-      WgmmaRegister<Plan::head_dim_v, Plan::is_bf16>::run(out, probabilities + 4 * step, v.at(mn_major_step(step)));
+      WgmmaRegister<Plan::head_dim_v, Plan::is_bf16>::run(out_, probabilities_ + 4 * step, v.at(mn_major_step(step)));
     }
     wgmma_commit();
   }
 
-  // Modify, mask, exponentiate. Returns whether the output must be rescaled.
-  __device__ __forceinline__ bool softmax_tile(const StageNotice& tile, const RowValues<Mods>& rows,
-                                               Softmax& softmax, float (&scores)[score_registers]) {
-    softmax.orient(scores);
-    if constexpr (Layout::has_side_values) barrier_wait(shared_.side_full(side_.stage), side_.phase);
-    const TilePlace place = place_of(tile);
-    if constexpr (Mods::has_score_mod) modify_scores<Plan, Mods>(scores, params_, rows, place);
-    if (tile.flags & stage_partial) mask_scores<Plan, Mods>(scores, params_, rows, place);
-    if constexpr (Layout::has_side_values) {
-      release(shared_.side_empty(side_.stage));
-      side_.advance();
+  // The value product is complete; its registers and its slot are free.
+  __device__ __forceinline__ void await_values() {
+    wgmma_wait<0>();
+    fence_registers(out_);
+    fence_registers(probabilities_);
+    release_values_tile();
+  }
+
+  // A tile without mask code, in one pass; leaves the dot products alone. False if the tile needs the slow path.
+  __device__ __forceinline__ bool softmax_fast(const StageNotice& tile, const TilePlace& place) {
+    await_side_values();
+    if (!Plan::speculative || (tile.flags & stage_partial) != 0 || !softmax_.settled()) return false;
+    if constexpr (has_score_narrow<Mods>) {
+      if (try_narrow_) {
+        try_narrow_ = speculate<true>(place);
+        return try_narrow_;
+      }
     }
-    return softmax.exponentiate(scores);
+    return speculate<false>(place);
+  }
+
+  // The narrow score is valid if no dot product is beyond the bound. The sum of their squares proves it at the price of
+  // one multiply-add each.
+  template <bool narrow>
+  __device__ __forceinline__ bool speculate(const TilePlace& place) {
+    const float shift[2] = {softmax_.shift(0), softmax_.shift(1)};
+    ElementWalk<Plan, Mods> walk(rows_, place);
+    float squares[2] = {0.0f, 0.0f};
+    return softmax_.speculate(
+        probabilities_,
+        [&](int j, float(&x)[4]) {
+          block_scores<narrow>(x, scores_ + 4 * j, j, walk, params_, rows_, args_.scale * log2_e, shift);
+          if constexpr (narrow) {
+#pragma unroll
+            for (int n = 0; n < 4; ++n) squares[n % 2] = __fmaf_rn(scores_[4 * j + n], scores_[4 * j + n], squares[n % 2]);
+          }
+        },
+        [&] {
+          if constexpr (narrow) {
+            const float bound = Mods::narrow_dot_bound(params_, rows_.context, rows_.uniform);
+            return squares[0] + squares[1] <= bound * bound;
+          } else {
+            return true;
+          }
+        });
+  }
+
+  // Modify, mask, exponentiate, one after the other. Returns whether the output must be rescaled.
+  __device__ __forceinline__ bool softmax_slow(const StageNotice& tile, const TilePlace& place) {
+    await_side_values();
+    const float shift[2] = {softmax_.shift(0), softmax_.shift(1)};
+    modify_scores<Plan, Mods>(scores_, params_, rows_, place, args_.scale * log2_e, shift);
+    if (tile.flags & stage_partial) mask_scores<Plan, Mods>(scores_, params_, rows_, place);
+    return softmax_.exponentiate(probabilities_, scores_);
   }
 
   __device__ __forceinline__ TilePlace place_of(const StageNotice& tile) const {
@@ -195,7 +268,7 @@ class Consumer {
 
   __device__ __forceinline__ void release_scores_tile(const StageNotice& tile) {
     release(shared_.k_empty(k_.stage));
-    if (tile.flags & stage_last) release(shared_.q_empty());
+    if (tile.flags & stage_last) release(shared_.q_empty(q_.stage));
     k_.advance();
   }
 
@@ -204,12 +277,31 @@ class Consumer {
     v_.advance();
   }
 
+  __device__ __forceinline__ void await_side_values() const {
+    if constexpr (Layout::has_side_values) barrier_wait(shared_.side_full(side_.stage), side_.phase);
+  }
+
+  __device__ __forceinline__ void release_side_values() {
+    if constexpr (Layout::has_side_values) {
+      release(shared_.side_empty(side_.stage));
+      side_.advance();
+    }
+  }
+
   const Shared& shared_;
   const ForwardArguments& args_;
   const typename Mods::Params& params_;
   int warpgroup_;
   int thread_row_;  // this thread's first row within the q tile
   Turns<Plan> turns_;
+  WorkNotice work_;
+  RowValues<Mods> rows_;
+  Softmax softmax_;
+  bool try_narrow_ = true;  // until a tile of this work tile has been too wide
+  float out_[out_registers];
+  float scores_[score_registers];
+  uint32 probabilities_[score_registers / 2];
+  RingPosition<Plan::q_stages> q_;
   Ring k_;
   Ring v_;
   Ring side_;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "arguments.cuh"
+#include "sm90/plan.cuh"
 #include "sm90/softmax.cuh"
 
 namespace attnc::sm90 {
@@ -51,23 +52,57 @@ __device__ __forceinline__ void store_row(uint16* row, const float (&out)[column
   }
 }
 
-// Output and log-sum-exp of one warpgroup's rows. `first_row` is this thread's first row, before clamping.
+// What is left to write of a work tile once its softmax is finished but its last product still runs.
+struct PendingRows {
+  uint16* out;      // the output of this head
+  int first_row;    // of this thread; its second is 8 further
+  float factor[2];  // 1 / sum of probabilities
+};
+
+// Writes the log-sum-exp of this thread's rows and returns what their output will need.
 template <class Plan, class Mods>
-__device__ __forceinline__ void write_rows(const ForwardArguments& args, int batch, int head, int first_row,
-                                           const float (&out)[Plan::head_dim_v / 2],
-                                           const OnlineSoftmax<Plan, Mods>& softmax) {
-  uint16* base = static_cast<uint16*>(const_cast<void*>(args.out.data)) + batch * args.out.batch_stride_elems +
-                 head * args.out.head_stride_elems;
+__device__ __forceinline__ PendingRows finish_rows(const ForwardArguments& args, int batch, int head, int first_row,
+                                                   OnlineSoftmax<Plan, Mods>& softmax) {
+  softmax.finish();
+  if (args.lse != nullptr && threadIdx.x % 4 == 0) {
+    float* lse = args.lse + batch * args.lse_batch_stride_elems + head * args.lse_head_stride_elems;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      if (first_row + 8 * i < args.q_len) lse[first_row + 8 * i] = softmax.log2_sum(i) * ln_2;
+    }
+  }
+  uint16* out = static_cast<uint16*>(const_cast<void*>(args.out.data)) + batch * args.out.batch_stride_elems +
+                head * args.out.head_stride_elems;
+  return {out, first_row, {softmax.inverse_sum(0), softmax.inverse_sum(1)}};
+}
+
+template <class Plan>
+__device__ __forceinline__ void write_rows(const ForwardArguments& args, const PendingRows& rows,
+                                           const float (&out)[Plan::head_dim_v / 2]) {
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
-    const int row = first_row + 8 * i;
-    const bool inside = row < args.q_len;
-    store_row<Plan::is_bf16, Plan::head_dim_v>(base + row * args.out.row_stride_elems, out, i, softmax.inverse_sum(i),
-                                               inside);
-    if (args.lse != nullptr && inside && threadIdx.x % 4 == 0) {
-      args.lse[batch * args.lse_batch_stride_elems + head * args.lse_head_stride_elems + row] =
-          softmax.log2_sum(i) * ln_2;
-    }
+    const int row = rows.first_row + 8 * i;
+    store_row<Plan::is_bf16, Plan::head_dim_v>(rows.out + row * args.out.row_stride_elems, out, i, rows.factor[i],
+                                               row < args.q_len);
+  }
+}
+
+// Rows of one warpgroup, from `first_row` on, that keep no key: output 0, log-sum-exp -inf.
+template <class Plan>
+__device__ __forceinline__ void write_empty_rows(const ForwardArguments& args, int batch, int head, int first_row) {
+  constexpr int row_words = Plan::head_dim_v / 2;
+  const int thread = threadIdx.x % warpgroup_threads;
+  const int rows = min_int(rows_per_warpgroup, args.q_len - first_row);
+  uint16* out = static_cast<uint16*>(const_cast<void*>(args.out.data)) + batch * args.out.batch_stride_elems +
+                head * args.out.head_stride_elems;
+#pragma unroll 1
+  for (int i = thread; i < rows * row_words; i += warpgroup_threads) {
+    const int row = first_row + i / row_words;
+    reinterpret_cast<uint32*>(out + row * args.out.row_stride_elems)[i % row_words] = 0;
+  }
+  if (args.lse != nullptr && thread < rows) {
+    args.lse[batch * args.lse_batch_stride_elems + head * args.lse_head_stride_elems + first_row + thread] =
+        minus_infinity();
   }
 }
 

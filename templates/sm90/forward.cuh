@@ -16,8 +16,10 @@ namespace attnc::sm90 {
 template <class Plan, class Mods>
 __device__ __forceinline__ void init_barriers(const SharedView<Plan, Mods>& shared) {
   constexpr int consumer_warps = Plan::consumer_warpgroups * 4;
-  barrier_init(shared.q_full(), 1);
-  barrier_init(shared.q_empty(), consumer_warps);
+  for (int slot = 0; slot < Plan::q_stages; ++slot) {
+    barrier_init(shared.q_full(slot), 1);
+    barrier_init(shared.q_empty(slot), consumer_warps);
+  }
   for (int stage = 0; stage < Plan::stages; ++stage) {
     barrier_init(shared.k_full(stage), 1);
     barrier_init(shared.k_empty(stage), consumer_warps);

@@ -9,6 +9,9 @@
 //   int  consumer_warpgroups   1 to 3; each owns 64 rows of the q tile
 //   int  tile_kv               multiple of 16, 16 to 256
 //   int  stages                slots of the K ring and of the V ring, at least 2
+//   int  q_stages              slots of the Q ring: 2 hides the load of the next work tile, 1 saves shared memory
+//   int  exp2_polynomial_eighths   share of the exponentials computed on the FMA pipe, 0 to 8 eighths
+//   bool speculative           exponentiate before the maximum is known (softmax.cuh); costs registers and code
 //   bool ping_pong             warpgroups take turns issuing their matrix products
 //   int  consumer_registers, producer_registers   per thread; multiples of 8
 //   TileSource source          where the list of kv tiles comes from
@@ -69,14 +72,16 @@ struct SharedLayout {
   static constexpr int diagonal_bytes = Mods::diagonal_words * differences * 4;
 
   static constexpr int q = 0;
-  static constexpr int k = q + q_bytes;
+  static constexpr int k = q + Plan::q_stages * q_bytes;
   static constexpr int v = k + Plan::stages * k_bytes;
   static constexpr int columns = v + Plan::stages * v_bytes;
   static constexpr int diagonals = columns + Plan::stages * column_bytes;
   static constexpr int notices = diagonals + Plan::stages * diagonal_bytes;
-  static constexpr int barriers = notices + 16 + Plan::stages * static_cast<int>(sizeof(StageNotice)) + 16;
-  // q full and empty; per stage: k, v and side values, full and empty.
-  static constexpr int barrier_count = 2 + 6 * Plan::stages;
+  static constexpr int drawn = notices + Plan::q_stages * static_cast<int>(sizeof(WorkNotice)) +
+                               Plan::stages * static_cast<int>(sizeof(StageNotice));
+  static constexpr int barriers = drawn + 16;
+  // Full and empty, of each slot of Q, and of K, V and side values.
+  static constexpr int barrier_count = 2 * Plan::q_stages + 6 * Plan::stages;
   static constexpr int total = barriers + 8 * barrier_count;
   // What a launch asks for; 1024 more than the total because the base of dynamic shared memory is aligned by hand.
   static constexpr int launch_bytes = total + 1024;

@@ -17,7 +17,9 @@ struct SharedView {
 
   __device__ __forceinline__ explicit SharedView(uint8* base) : base_(base) {}
 
-  __device__ __forceinline__ uint32 q() const { return shared_address(base_ + Layout::q); }
+  __device__ __forceinline__ uint32 q(int slot) const {
+    return shared_address(base_ + Layout::q) + slot * Layout::q_bytes;
+  }
   __device__ __forceinline__ uint32 k(int stage) const {
     return shared_address(base_ + Layout::k) + stage * Layout::k_bytes;
   }
@@ -30,29 +32,28 @@ struct SharedView {
   __device__ __forceinline__ uint32* diagonals(int stage) const {
     return reinterpret_cast<uint32*>(base_ + Layout::diagonals + stage * Layout::diagonal_bytes);
   }
-  // One for each stage, and the work notice before them.
-  __device__ __forceinline__ WorkNotice* work() const {
-    return reinterpret_cast<WorkNotice*>(base_ + Layout::notices);
+  __device__ __forceinline__ WorkNotice* work(int slot) const {
+    return reinterpret_cast<WorkNotice*>(base_ + Layout::notices) + slot;
   }
   __device__ __forceinline__ StageNotice* stage_notice(int stage) const {
-    return reinterpret_cast<StageNotice*>(base_ + Layout::notices + 16) + stage;
+    return reinterpret_cast<StageNotice*>(base_ + Layout::notices + Plan::q_stages * sizeof(WorkNotice)) + stage;
   }
-
   // The index of the next work tile, from the copying warp to the staging warps.
-  __device__ __forceinline__ int* drawn() const {
-    return reinterpret_cast<int*>(base_ + Layout::notices + 16 + Plan::stages * sizeof(StageNotice));
-  }
+  __device__ __forceinline__ int* drawn() const { return reinterpret_cast<int*>(base_ + Layout::drawn); }
 
-  __device__ __forceinline__ uint64* q_full() const { return barrier(0); }
-  __device__ __forceinline__ uint64* q_empty() const { return barrier(1); }
-  __device__ __forceinline__ uint64* k_full(int stage) const { return barrier(2 + stage); }
-  __device__ __forceinline__ uint64* k_empty(int stage) const { return barrier(2 + Plan::stages + stage); }
-  __device__ __forceinline__ uint64* v_full(int stage) const { return barrier(2 + 2 * Plan::stages + stage); }
-  __device__ __forceinline__ uint64* v_empty(int stage) const { return barrier(2 + 3 * Plan::stages + stage); }
-  __device__ __forceinline__ uint64* side_full(int stage) const { return barrier(2 + 4 * Plan::stages + stage); }
-  __device__ __forceinline__ uint64* side_empty(int stage) const { return barrier(2 + 5 * Plan::stages + stage); }
+  __device__ __forceinline__ uint64* q_full(int slot) const { return barrier(slot); }
+  __device__ __forceinline__ uint64* q_empty(int slot) const { return barrier(Plan::q_stages + slot); }
+  __device__ __forceinline__ uint64* k_full(int stage) const { return ring_barrier(0, stage); }
+  __device__ __forceinline__ uint64* k_empty(int stage) const { return ring_barrier(1, stage); }
+  __device__ __forceinline__ uint64* v_full(int stage) const { return ring_barrier(2, stage); }
+  __device__ __forceinline__ uint64* v_empty(int stage) const { return ring_barrier(3, stage); }
+  __device__ __forceinline__ uint64* side_full(int stage) const { return ring_barrier(4, stage); }
+  __device__ __forceinline__ uint64* side_empty(int stage) const { return ring_barrier(5, stage); }
 
  private:
+  __device__ __forceinline__ uint64* ring_barrier(int kind, int stage) const {
+    return barrier(2 * Plan::q_stages + kind * Plan::stages + stage);
+  }
   __device__ __forceinline__ uint64* barrier(int index) const {
     return reinterpret_cast<uint64*>(base_ + Layout::barriers) + index;
   }
@@ -82,11 +83,7 @@ class Producer {
       copy_work_tile(scheduler.decode(index));
       index = next;
     }
-    barrier_wait(shared_.q_empty(), q_phase_ ^ 1);
-    if (lane() == 0) {
-      *shared_.work() = WorkNotice{0, 0, -1, 0};
-      barrier_arrive(shared_.q_full());
-    }
+    post_notice(WorkNotice{0, 0, -1, 0});
   }
 
   // The staging warps, all 96 threads. They walk the same work and the same tiles.
@@ -133,7 +130,7 @@ class Producer {
     const bool has_tiles = stream.next(tile);
     bool has_after = has_tiles && stream.next(after);
     if (has_tiles) copy_k(tile, !has_after, kv_head, work.batch);
-    copy_q(work, has_tiles);
+    post_notice(WorkNotice{work.batch, work.head, work.q_tile, has_tiles});
     if (!has_tiles) return;
     while (has_after) {
       const int v_row = tile.first_kv;
@@ -145,20 +142,22 @@ class Producer {
     copy_v(tile.first_kv, kv_head, work.batch);
   }
 
-  __device__ __forceinline__ void copy_q(const WorkTile& work, bool has_tiles) {
-    barrier_wait(shared_.q_empty(), q_phase_ ^ 1);
-    q_phase_ ^= 1;
+  // Tells the consumers what comes next, and loads its Q if there is anything to attend to.
+  __device__ __forceinline__ void post_notice(const WorkNotice& notice) {
+    barrier_wait(shared_.q_empty(q_.stage), q_.phase ^ 1);
     if (lane() == 0) {
-      *shared_.work() = WorkNotice{work.batch, work.head, work.q_tile, has_tiles};
-      if (has_tiles) {
-        barrier_arrive_expect(shared_.q_full(), Layout::q_bytes);
-        load_tile<Layout::tile_q, Plan::head_dim_qk>(&maps_.q, shared_.q_full(), shared_.q(),
-                                                     work.q_tile * Layout::tile_q, work.head, work.batch);
+      *shared_.work(q_.stage) = notice;
+      uint64* full = shared_.q_full(q_.stage);
+      if (notice.has_tiles) {
+        barrier_arrive_expect(full, Layout::q_bytes);
+        load_tile<Layout::tile_q, Plan::head_dim_qk>(&maps_.q, full, shared_.q(q_.stage),
+                                                     notice.q_tile * Layout::tile_q, notice.head, notice.batch);
       } else {
-        barrier_arrive(shared_.q_full());
+        barrier_arrive(full);
       }
     }
     __syncwarp();
+    q_.advance();
   }
 
   __device__ __forceinline__ void copy_k(const KvTile& tile, bool last, int kv_head, int batch) {
@@ -206,7 +205,7 @@ class Producer {
   const TensorMaps& maps_;
   const ForwardArguments& args_;
   const typename Mods::Params& params_;
-  uint32 q_phase_ = 0;
+  RingPosition<Plan::q_stages> q_;
   Ring k_;
   Ring v_;
   Ring side_;

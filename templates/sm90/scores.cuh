@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From dot products to modified, masked scores, on the accumulator of one warpgroup (layout: wgmma.cuh).
+// From dot products to modified, masked scores, on the accumulator of one warpgroup (layout: wgmma.cuh). Scores are in
+// log2 units and shifted: what softmax.cuh will subtract is folded into the last multiply-add that makes a score.
 #pragma once
 
 #include "sm90/side_values.cuh"
@@ -23,62 +24,105 @@ struct TilePlace {
   const uint32* diagonals;  // diagonal values, at this thread's first row and first key
 };
 
+// Walks one thread's elements of a tile, block of 8 columns by block, in order.
 template <class Plan, class Mods>
 class ElementWalk {
  public:
   static constexpr int blocks = Plan::tile_kv / 8;
 
-  // Calls body(accumulator index, element, row, column, diagonal) for each score of this thread.
-  template <class Body>
-  static __device__ __forceinline__ void run(const typename Mods::Params& params, const RowValues<Mods>& rows,
-                                             const TilePlace& place, Body body) {
-    using Column = typename Mods::Column;
-    using Diagonal = typename Mods::Diagonal;
-    const int last_kv = rows.context.kv_len - 1;
-    const float delta[2] = {static_cast<float>(place.thread_kv - rows.q_idx[0]),
-                            static_cast<float>(place.thread_kv - rows.q_idx[1])};
+  __device__ __forceinline__ ElementWalk(const RowValues<Mods>& rows, const TilePlace& place)
+      : rows_(rows), place_(place), last_kv_(rows.context.kv_len - 1) {
+    delta_[0] = static_cast<float>(place.thread_kv - rows.q_idx[0]);
+    delta_[1] = static_cast<float>(place.thread_kv - rows.q_idx[1]);
     // Rows 8 apart see the same differences in blocks of columns 8 apart: each diagonal value is read once.
-    Diagonal previous[2];
     if constexpr (Mods::diagonal_words > 0) {
-      previous[0] = load_diagonal(place, 8);
-      previous[1] = load_diagonal(place, 7);
+      previous_[0] = load_diagonal(8);
+      previous_[1] = load_diagonal(7);
     }
+  }
+
+  // Calls body(n, i, element, column, diagonal) for the four elements of block j: n is the place in accumulator order, i
+  // the row.
+  template <class Body>
+  __device__ __forceinline__ void block(int j, Body body) {
 #pragma unroll
-    for (int j = 0; j < blocks; ++j) {
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const int offset = 8 * j + e;
-        const int kv_idx = min_int(place.thread_kv + offset, last_kv);
-        Column column{};
-        if constexpr (Mods::column_words > 0) {
-          column = load_words<Column, Mods::column_words>(place.columns + offset, Plan::tile_kv);
-        }
-        Diagonal current{};
-        if constexpr (Mods::diagonal_words > 0) current = load_diagonal(place, -offset);
-        body(4 * j + e, Element{rows.q_idx[0], kv_idx, delta[0] + offset}, rows.row[0], column, current);
-        body(4 * j + 2 + e, Element{rows.q_idx[1], kv_idx, delta[1] + offset}, rows.row[1], column, previous[e]);
-        previous[e] = current;
+    for (int e = 0; e < 2; ++e) {
+      const int offset = 8 * j + e;
+      const float step = static_cast<float>(offset);
+      const int kv_idx = min_int(place_.thread_kv + offset, last_kv_);
+      typename Mods::Column column{};
+      if constexpr (Mods::column_words > 0) {
+        column = load_words<typename Mods::Column, Mods::column_words>(place_.columns + offset, Plan::tile_kv);
       }
+      typename Mods::Diagonal current{};
+      if constexpr (Mods::diagonal_words > 0) current = load_diagonal(-offset);
+      body(e, 0, Element{rows_.q_idx[0], kv_idx, delta_[0] + step, delta_[0], step}, column, current);
+      body(2 + e, 1, Element{rows_.q_idx[1], kv_idx, delta_[1] + step, delta_[1], step}, column, previous_[e]);
+      previous_[e] = current;
     }
   }
 
  private:
-  static __device__ __forceinline__ typename Mods::Diagonal load_diagonal(const TilePlace& place, int offset) {
-    return load_words<typename Mods::Diagonal, Mods::diagonal_words>(place.diagonals + offset,
+  __device__ __forceinline__ typename Mods::Diagonal load_diagonal(int offset) const {
+    return load_words<typename Mods::Diagonal, Mods::diagonal_words>(place_.diagonals + offset,
                                                                      SharedLayout<Plan, Mods>::differences);
   }
+
+  const RowValues<Mods>& rows_;
+  const TilePlace& place_;
+  int last_kv_;
+  float delta_[2];  // of this thread's first key
+  typename Mods::Diagonal previous_[2];
 };
 
-// Raw dot products in, scores in log2 units out.
+// Which optional members of the contract the mods have.
+template <class Mods, class = void>
+inline constexpr bool has_score_shifted = false;
+template <class Mods>
+inline constexpr bool has_score_shifted<Mods, decltype(void(&Mods::score_shifted))> = true;
+template <class Mods, class = void>
+inline constexpr bool has_score_narrow = false;
+template <class Mods>
+inline constexpr bool has_score_narrow<Mods, decltype(void(&Mods::score_narrow))> = true;
+
+// Shifted scores of one block from its raw dot products. `unit` is scale * log2(e).
+template <bool narrow, class Plan, class Mods>
+__device__ __forceinline__ void block_scores(float (&x)[4], const float* dots, int j, ElementWalk<Plan, Mods>& walk,
+                                             const typename Mods::Params& params, const RowValues<Mods>& rows,
+                                             float unit, const float (&shift)[2]) {
+  if constexpr (!Mods::has_score_mod) {
+#pragma unroll
+    for (int n = 0; n < 4; ++n) x[n] = dots[n] * unit + shift[n / 2];
+  } else {
+    walk.block(j, [&](int n, int i, const Element& element, const typename Mods::Column& column,
+                      const typename Mods::Diagonal& diagonal) {
+      if constexpr (narrow) {
+        x[n] = Mods::score_narrow(params, rows.context, rows.uniform, rows.row[i], column, diagonal, element, dots[n],
+                                  shift[i]);
+      } else if constexpr (has_score_shifted<Mods>) {
+        x[n] = Mods::score_shifted(params, rows.context, rows.uniform, rows.row[i], column, diagonal, element, dots[n],
+                                   shift[i]);
+      } else {
+        x[n] = Mods::score(params, rows.context, rows.uniform, rows.row[i], column, diagonal, element, dots[n]) +
+               shift[i];
+      }
+    });
+  }
+}
+
+// Raw dot products become shifted scores, in place.
 template <class Plan, class Mods>
 __device__ __forceinline__ void modify_scores(float (&scores)[Plan::tile_kv / 2], const typename Mods::Params& params,
-                                              const RowValues<Mods>& rows, const TilePlace& place) {
-  ElementWalk<Plan, Mods>::run(params, rows, place,
-                               [&](int i, const Element& element, const typename Mods::Row& row,
-                                   const typename Mods::Column& column, const typename Mods::Diagonal& diagonal) {
-                                 scores[i] = Mods::score(params, rows.context, rows.uniform, row, column, diagonal,
-                                                         element, scores[i]);
-                               });
+                                              const RowValues<Mods>& rows, const TilePlace& place, float unit,
+                                              const float (&shift)[2]) {
+  ElementWalk<Plan, Mods> walk(rows, place);
+#pragma unroll
+  for (int j = 0; j < Plan::tile_kv / 8; ++j) {
+    float x[4];
+    block_scores<false>(x, scores + 4 * j, j, walk, params, rows, unit, shift);
+#pragma unroll
+    for (int n = 0; n < 4; ++n) scores[4 * j + n] = x[n];
+  }
 }
 
 // Drops what the mask drops and what lies beyond kv_len. Whatever the score was, NaN included, it becomes -inf.
@@ -87,14 +131,16 @@ __device__ __forceinline__ void mask_scores(float (&scores)[Plan::tile_kv / 2], 
                                             const RowValues<Mods>& rows, const TilePlace& place) {
   if constexpr (Mods::mask_kind == MaskKind::general) {
     const int kv_len = rows.context.kv_len;
-    ElementWalk<Plan, Mods>::run(
-        params, rows, place,
-        [&](int i, const Element& element, const typename Mods::Row& row, const typename Mods::Column& column,
-            const typename Mods::Diagonal& diagonal) {
-          const bool inside = place.thread_kv + 8 * (i / 4) + i % 2 < kv_len;
-          const bool kept = Mods::keep(params, rows.context, rows.uniform, row, column, diagonal, element);
-          scores[i] = inside && kept ? scores[i] : minus_infinity();
-        });
+    ElementWalk<Plan, Mods> walk(rows, place);
+#pragma unroll
+    for (int j = 0; j < Plan::tile_kv / 8; ++j) {
+      walk.block(j, [&](int n, int i, const Element& element, const typename Mods::Column& column,
+                        const typename Mods::Diagonal& diagonal) {
+        const bool inside = place.thread_kv + 8 * j + n % 2 < kv_len;
+        const bool kept = Mods::keep(params, rows.context, rows.uniform, rows.row[i], column, diagonal, element);
+        scores[4 * j + n] = inside && kept ? scores[4 * j + n] : minus_infinity();
+      });
+    }
   } else {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {

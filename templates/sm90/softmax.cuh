@@ -1,27 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// Online softmax over the two rows a thread shares with its quad.
+// Online softmax over the two rows a thread shares with its quad. Scores are in log2 units and arrive shifted by
+// -reference; P = exp2(score - reference) is packed at once as the register operand of the value product.
 //
-// P = exp2(unit * (s - maximum)), with unit = scale * log2(e) when scores are still raw dot products and 1 when a mod has
-// already turned them into log2 units. Three levers:
-//   - Lazy maximum: the reference value moves only when a row's maximum has outgrown it by 2^8, so almost no tile after
-//     the first rescales the output. P then stays below 2^8, far inside bf16 and fp16, and the final division is exact
-//     about it (FlashAttention-4 describes the idea).
-//   - Bounded scores: with |s| proved small there is no maximum at all.
+//   - Lazy reference: it moves only when a row's maximum has outgrown it by 2^8, so almost no tile after the first
+//     rescales the output. P stays below 2^10, far inside bf16 and fp16, and the final division makes it exact
+//     (FlashAttention-4 describes the idea).
+//   - Speculation: a tile without mask code is exponentiated against the old reference in one pass that looks for no
+//     maximum. Probabilities are positive, so a small sum proves that none was large. The dot products are left as they
+//     were, so that in the rare tile that has outgrown the reference the slow path starts over from them.
+//   - Bounded scores: with |score| proved small, the first reference of a row stays and no maximum is looked for again.
 //   - Row sums stay per thread until the end, where the quad adds them once.
 #pragma once
 
+#include "contract.cuh"
 #include "sm90/wgmma.cuh"
 
 namespace attnc::sm90 {
 
 inline constexpr float lazy_threshold_log2 = 8.0f;
+inline constexpr float largest_tile_sum = 1024.0f;  // of one thread: no probability in it is beyond 2^10
 
-// exp2 of a bounded score must be a normal number of P's type on both sides: bf16 has fp32's exponents, and 2^86 leaves
-// room for sums and for V; fp16 reaches 2^15 and loses bits below 2^-14.
+// With |score| <= bound, the reference is kept within +-(100 - bound), so that P and its sums stay far inside bf16's
+// exponents. fp16 has no such room: there P reaches 2^(2 bound), which must stay below 2^15.
 template <class Plan, class Mods>
 constexpr bool scores_are_bounded() {
   return Mods::has_score_mod && Mods::score_bound_log2 > 0.0f &&
-         Mods::score_bound_log2 <= (Plan::is_bf16 ? 87.0f : 12.0f);
+         Mods::score_bound_log2 <= (Plan::is_bf16 ? 87.0f : 7.5f);
 }
 
 template <class Plan, class Mods>
@@ -29,42 +33,61 @@ class OnlineSoftmax {
  public:
   static constexpr int count = Plan::tile_kv / 2;
   static constexpr bool bounded = scores_are_bounded<Plan, Mods>();
-  static constexpr bool raw = !Mods::has_score_mod;
 
-  // `scale` is the softmax scale in natural units; its sign is dealt with by orient().
-  __device__ __forceinline__ explicit OnlineSoftmax(float scale) : flip_(raw && scale < 0.0f) {
-    // Not zero, so that unit * -inf stays -inf.
-    unit_ = raw ? fmaxf(fabsf(scale) * log2_e, 1e-30f) : 1.0f;
-  }
+  __device__ __forceinline__ OnlineSoftmax() { reset(); }
 
-  // A negative scale turns the order of raw scores around; from here on larger means larger.
-  __device__ __forceinline__ void orient(float (&scores)[count]) const {
-    if constexpr (raw) {
-      if (flip_) {
-#pragma unroll
-        for (int i = 0; i < count; ++i) scores[i] = -scores[i];
-      }
-    }
-  }
-
-  // Scores become probabilities relative to the reference value. Returns whether earlier sums must be rescaled by
-  // factors(); the answer is the same for all threads of a warp.
-  __device__ __forceinline__ bool exponentiate(float (&scores)[count]) {
-    bool moved = false;
-    if constexpr (!bounded) moved = move_reference(scores);
+  __device__ __forceinline__ void reset() {
+    settled_ = false;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      const float shift = bounded ? 0.0f : (reference_[i] == minus_infinity() ? 0.0f : reference_[i] * unit_);
-#pragma unroll
-      for (int j = 0; j < count / 4; ++j) {
-#pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          float& score = scores[4 * j + 2 * i + e];
-          score = exp2_approx(bounded ? score : score * unit_ - shift);
-        }
-      }
+      reference_[i] = 0.0f;
+      first_[i] = true;
+      sum_[i] = 0.0f;
     }
-    add_to_sums(scores);
+  }
+
+  // What a score of row i must be shifted by.
+  __device__ __forceinline__ float shift(int i) const { return -reference_[i]; }
+
+  // Whether all rows of this warp have met a key, so that a tile may be speculated on.
+  __device__ __forceinline__ bool settled() const { return settled_; }
+
+  // One pass over a tile. `block(j, x)` gives the shifted scores of column block j in accumulator order. Returns false,
+  // and has changed nothing but `packed`, if `valid` is false for a thread of the warp or a row may have outgrown its
+  // reference. NaN counts as outgrown.
+  template <class Block, class Valid>
+  __device__ __forceinline__ bool speculate(uint32 (&packed)[count / 2], Block block, Valid valid) {
+    float sum[4];
+#pragma unroll
+    for (int j = 0; j < count / 4; ++j) {
+      float x[4];
+      block(j, x);
+#pragma unroll
+      for (int n = 0; n < 4; ++n) {
+        x[n] = on_fma_pipe(j) ? exp2_polynomial<bounded>(x[n]) : exp2_approx(x[n]);
+        sum[n] = j == 0 ? x[n] : sum[n] + x[n];
+      }
+      packed[2 * j] = pack_pair<Plan::is_bf16>(x[0], x[1]);
+      packed[2 * j + 1] = pack_pair<Plan::is_bf16>(x[2], x[3]);
+    }
+    const float tile_sum[2] = {sum[0] + sum[1], sum[2] + sum[3]};
+    if (!__all_sync(0xffffffffu, valid() && (bounded || tile_sum[0] + tile_sum[1] <= largest_tile_sum))) return false;
+    sum_[0] += tile_sum[0];
+    sum_[1] += tile_sum[1];
+    return true;
+  }
+
+  // The slow path: shifted scores, with -inf where a key is dropped, become probabilities. Returns whether the output so
+  // far must be rescaled.
+  __device__ __forceinline__ bool exponentiate(uint32 (&packed)[count / 2], float (&scores)[count]) {
+    const bool moved = move_reference(scores);
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      scores[i] = exp2_approx(scores[i]);
+      sum_[(i / 2) % 2] += scores[i];
+    }
+#pragma unroll
+    for (int i = 0; i < count / 2; ++i) packed[i] = pack_pair<Plan::is_bf16>(scores[2 * i], scores[2 * i + 1]);
     return moved;
   }
 
@@ -76,8 +99,12 @@ class OnlineSoftmax {
 
   // Adds the quad's sums together; after this, inverse_sum and log_sum hold.
   __device__ __forceinline__ void finish() {
-    sum_[0] = quad_sum(sum_[0]);
-    sum_[1] = quad_sum(sum_[1]);
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      sum_[i] = quad_sum(sum_[i]);
+      // The polynomial turns NaN into the largest float, which no proper sum comes near.
+      if (bounded && sum_[i] > 1e37f) sum_[i] = __int_as_float(0x7fc00000);
+    }
   }
 
   // 0 for a row that kept no key, so that its output becomes 0.
@@ -86,62 +113,60 @@ class OnlineSoftmax {
   // log2 of the sum of exp2(score); -inf for a row that kept no key.
   __device__ __forceinline__ float log2_sum(int i) const {
     if (sum_[i] == 0.0f) return minus_infinity();
-    return (bounded ? 0.0f : reference_[i] * unit_) + log2_approx(sum_[i]);
+    return reference_[i] + log2_approx(sum_[i]);
   }
 
  private:
-  __device__ __forceinline__ bool move_reference(const float (&scores)[count]) {
-    const float threshold = raw ? lazy_threshold_log2 / unit_ : lazy_threshold_log2;
+  // Spreads Plan::exp2_polynomial_eighths of the columns' blocks evenly.
+  static constexpr __device__ bool on_fma_pipe(int block) {
+    return (block + 1) * Plan::exp2_polynomial_eighths / 8 != block * Plan::exp2_polynomial_eighths / 8;
+  }
+
+  // Moves the reference of this warp's rows if one of them has outgrown it or meets its first key. The first reference is
+  // the maximum itself, which makes a row with a single key exact.
+  __device__ __forceinline__ bool move_reference(float (&scores)[count]) {
     float maximum[2];
-    bool outgrown = false;
+    bool any = false;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      float chains[2] = {fmaxf(scores[2 * i], scores[2 * i + 1]), fmaxf(scores[4 + 2 * i], scores[4 + 2 * i + 1])};
+      float chains[2] = {scores[2 * i], scores[2 * i + 1]};
 #pragma unroll
-      for (int j = 2; j < count / 4; ++j) {
-        chains[j % 2] = fmaxf(chains[j % 2], fmaxf(scores[4 * j + 2 * i], scores[4 * j + 2 * i + 1]));
+      for (int j = 1; j < count / 4; ++j) {
+        chains[0] = max_or_nan(chains[0], scores[4 * j + 2 * i]);
+        chains[1] = max_or_nan(chains[1], scores[4 * j + 2 * i + 1]);
       }
-      maximum[i] = fmaxf(reference_[i], quad_max(fmaxf(chains[0], chains[1])));
-      outgrown |= maximum[i] > reference_[i] + threshold;
+      maximum[i] = quad_max(max_or_nan(chains[0], chains[1]));
+      any |= first_[i] ? maximum[i] != minus_infinity() : !bounded && !(maximum[i] <= lazy_threshold_log2);
     }
-    if (!__any_sync(0xffffffffu, outgrown)) return false;
+    if (!__any_sync(0xffffffffu, any)) return false;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      const float target = maximum[i] == minus_infinity() ? 0.0f : maximum[i];
-      factor_[i] = exp2_approx((reference_[i] - target) * unit_);
+      float step = maximum[i] == minus_infinity() ? 0.0f : maximum[i];
+      if constexpr (bounded) {
+        constexpr float room = 100.0f - Mods::score_bound_log2;
+        step = first_[i] ? fminf(fmaxf(step, -room), room) : 0.0f;
+      } else if (!first_[i]) {
+        step = max_or_nan(step, 0.0f);
+      }
+      factor_[i] = first_[i] ? 0.0f : exp2_approx(-step);
       sum_[i] *= factor_[i];
-      reference_[i] = maximum[i];
+      reference_[i] += step;
+      if (maximum[i] != minus_infinity()) first_[i] = false;
+#pragma unroll
+      for (int j = 0; j < count / 4; ++j) {
+        scores[4 * j + 2 * i] -= step;
+        scores[4 * j + 2 * i + 1] -= step;
+      }
     }
+    settled_ = __all_sync(0xffffffffu, !first_[0] && !first_[1]);
     return true;
   }
 
-  __device__ __forceinline__ void add_to_sums(const float (&probabilities)[count]) {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      float chains[2] = {sum_[i], 0.0f};
-#pragma unroll
-      for (int j = 0; j < count / 4; ++j) {
-        chains[0] += probabilities[4 * j + 2 * i];
-        chains[1] += probabilities[4 * j + 2 * i + 1];
-      }
-      sum_[i] = chains[0] + chains[1];
-    }
-  }
-
-  float unit_;
-  bool flip_;
-  float reference_[2] = {minus_infinity(), minus_infinity()};
-  float sum_[2] = {0.0f, 0.0f};
+  float reference_[2];
+  float sum_[2];
   float factor_[2] = {1.0f, 1.0f};
+  bool first_[2];  // the row has not met a key
+  bool settled_;   // no row of this warp is waiting for its first key; the same for the whole warp
 };
-
-// Probabilities as the register A operand of the next product: accumulator pairs, in order.
-template <bool is_bf16, int count>
-__device__ __forceinline__ void pack_probabilities(uint32 (&packed)[count / 2], const float (&probabilities)[count]) {
-#pragma unroll
-  for (int i = 0; i < count / 2; ++i) {
-    packed[i] = pack_pair<is_bf16>(probabilities[2 * i], probabilities[2 * i + 1]);
-  }
-}
 
 }  // namespace attnc::sm90

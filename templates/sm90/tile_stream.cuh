@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kv tiles one q tile has to visit, in order, each decided or undecided. A warp walks the stream together: every
-// lane calls next() and gets the same answer.
+// The kv tiles one q tile has to visit, each decided or undecided. A warp walks the stream together: every lane calls
+// next() and gets the same answer. Last keys come first: the uneven end of the keys and a causal mask's diagonal then
+// fall into the first tile, which takes the softmax's slow path anyway, and a score that grows towards the diagonal
+// (ALiBi) meets its maximum at once.
 //
 //   dense       counts.
 //   classifier  each lane classifies one range of keys, a ballot collects the verdicts: first for groups of 32 tiles, so
@@ -26,19 +28,19 @@ class TileStream<Plan, Mods, TileSource::dense> {
  public:
   __device__ __forceinline__ TileStream(const ForwardArguments& args, const typename Mods::Params&, const TileContext&,
                                         const WorkTile&)
-      : kv_len_(args.kv_len) {}
+      : kv_len_(args.kv_len), left_(ceil_div(args.kv_len, Plan::tile_kv)) {}
 
   __device__ __forceinline__ bool next(KvTile& tile) {
-    if (next_ >= kv_len_) return false;
-    tile.first_kv = next_;
-    next_ += Plan::tile_kv;
-    tile.partial = Mods::mask_kind != MaskKind::none || next_ > kv_len_;
+    if (left_ == 0) return false;
+    --left_;
+    tile.first_kv = left_ * Plan::tile_kv;
+    tile.partial = Mods::mask_kind != MaskKind::none || tile.first_kv + Plan::tile_kv > kv_len_;
     return true;
   }
 
  private:
   int kv_len_;
-  int next_ = 0;
+  int left_;
 };
 
 template <class Plan, class Mods>
@@ -50,26 +52,24 @@ class TileStream<Plan, Mods, TileSource::classifier> {
     q_first_ = work.q_tile * tile_q_rows<Plan>();
     q_last_ = min_int(q_first_ + tile_q_rows<Plan>(), args.q_len) - 1;
     lane_ = threadIdx.x % warp_threads;
+    groups_first_ = ceil_div(ceil_div(args.kv_len, group_keys), warp_threads) * warp_threads;
   }
 
   __device__ __forceinline__ bool next(KvTile& tile) {
     while (tiles_left_ == 0) {
       while (groups_left_ == 0) {
-        if (next_group_ * group_keys >= context_.kv_len) return false;
-        groups_first_ = next_group_;
+        if (groups_first_ == 0) return false;
+        groups_first_ -= warp_threads;
         const BlockVerdict verdict = classify((groups_first_ + lane_) * group_keys, group_keys);
         groups_left_ = __ballot_sync(0xffffffffu, verdict != BlockVerdict::empty);
-        next_group_ += warp_threads;
       }
-      const int group = __ffs(groups_left_) - 1;
-      groups_left_ &= groups_left_ - 1;
+      const int group = take_last(groups_left_);
       tiles_first_kv_ = (groups_first_ + group) * group_keys;
       const BlockVerdict verdict = classify(tiles_first_kv_ + lane_ * Plan::tile_kv, Plan::tile_kv);
       tiles_left_ = __ballot_sync(0xffffffffu, verdict != BlockVerdict::empty);
       tiles_partial_ = __ballot_sync(0xffffffffu, verdict == BlockVerdict::partial);
     }
-    const int position = __ffs(tiles_left_) - 1;
-    tiles_left_ &= tiles_left_ - 1;
+    const int position = take_last(tiles_left_);
     tile.first_kv = tiles_first_kv_ + position * Plan::tile_kv;
     tile.partial = ((tiles_partial_ >> position) & 1u) != 0 || tile.first_kv + Plan::tile_kv > context_.kv_len;
     return true;
@@ -77,6 +77,13 @@ class TileStream<Plan, Mods, TileSource::classifier> {
 
  private:
   static constexpr int group_keys = warp_threads * Plan::tile_kv;
+
+  // The highest set bit, cleared.
+  static __device__ __forceinline__ int take_last(uint32& bits) {
+    const int position = 31 - __clz(static_cast<int>(bits));
+    bits &= ~(1u << position);
+    return position;
+  }
 
   __device__ __forceinline__ BlockVerdict classify(int first_kv, int keys) const {
     if (first_kv >= context_.kv_len) return BlockVerdict::empty;
@@ -90,8 +97,7 @@ class TileStream<Plan, Mods, TileSource::classifier> {
   int q_first_;
   int q_last_;
   int lane_;
-  int next_group_ = 0;       // first group not yet classified
-  int groups_first_ = 0;     // group of bit 0 of groups_left_
+  int groups_first_;         // group of bit 0 of groups_left_; all groups from here on are classified
   uint32 groups_left_ = 0;
   int tiles_first_kv_ = 0;   // first key of bit 0 of tiles_left_
   uint32 tiles_left_ = 0;
