@@ -41,7 +41,7 @@ class Explain(CliTest):
         self.write("in.safetensors", {"q": normal("BF16", 1, 1, 2, 32), "k": normal("BF16", 1, 1, 2, 32), "v": normal("BF16", 1, 1, 2, 64),
                                       "doc": ("I32", [2], bytes(8))})
         text = self.attnc("explain", "--in", "in.safetensors", "--out", "x", "--score-mod", "score * 2", "--mask-mod", "doc[q_idx] == 0",
-                          "--buffer", "doc", "--lse", "--block-size", "64x64", "--scale", "1", "--device", "cpu", "--emit", "signature").out
+                          "--buffer", "doc", "--lse", "--block-size", "64x64", "--scale", "1", "--check", "--timing", "--device", "cpu", "--emit", "signature").out
         self.assertIn("bf16", text)
         self.attnc("explain", "--mask-mod", "true", "--q-len", "5", "--kv-len", "6", "--batch", "1", "--heads", "2", "--png", "x.png")
         self.assertEqual(self.files(), ["in.safetensors"])
@@ -55,15 +55,17 @@ class Explain(CliTest):
 class Doctor(CliTest):
     def test_text(self):
         text = self.attnc("doctor").out
-        for finding in ("attnc  ", "cuda driver  ", "nvrtc  ", "kernel cache  "):
+        for finding in ("attnc  ", "cuda  ", "nvrtc  ", "kernel_cache  "):
             self.assertIn(finding, text)
 
     def test_json(self):
         out = self.attnc("doctor", "--json").json()
         self.assertTrue(out["attnc"]["ok"])
-        self.assertTrue(out["kernel cache"]["ok"])
+        self.assertRegex(out["attnc"]["version"], r"^\d+\.\d+\.\d+$")
+        self.assertEqual(out["cuda"]["ok"], bool(out["cuda"]["devices"]))
+        self.assertTrue(out["kernel_cache"]["ok"])
         if "llvm" in out:
-            self.assertTrue(out["cpu backend"]["ok"], out)
+            self.assertTrue(out["cpu_backend"]["ok"], out)
 
 
 class Help(CliTest):

@@ -130,7 +130,7 @@ class Run(CliTest):
 
     def test_json(self):
         self.inputs()
-        report = self.run_cli("--json", "--mask-mod", "q_idx >= kv_idx", "--block-size", "16x16", "--check", "20", "--lse")[0].json()
+        report = self.run_cli("--json", "--mask-mod", "q_idx >= kv_idx", "--block-size", "16x16", "--check", "20", "--lse", "--timing")[0].json()
         self.assertEqual(report["out_shape"], [1, HEADS, Q_LEN, DIM_V])
         self.assertEqual((report["dtype"], report["device"], report["lse"]), ("f32", "cpu", True))
         self.assertEqual(report["block_mask"]["partial_blocks"], 1)
@@ -138,10 +138,14 @@ class Run(CliTest):
         self.assertEqual(report["check"]["rows"], 20)
         self.assertLess(report["check"]["max_error"], 1e-5)
         self.assertGreater(report["forward_ms"], 0)
+        timing = report["timing"]
+        self.assertGreaterEqual(timing["runs"], 5)
+        self.assertTrue(0 < timing["best_ms"] <= timing["median_ms"] <= timing["worst_ms"])
 
     def test_text_report(self):
         self.inputs()
-        text = self.run_cli("--score-mod", "score * 2")[0].out
+        text = self.run_cli("--check", "--score-mod", "score * 2")[0].out
+        self.assertRegex(text, r"check       20 rows against fp64: .*: good\n")
         self.assertIn("score_mod   score * 2", text)
         self.assertIn("wrote       out.safetensors: out [1, 4, 5, 8] f32", text)
 

@@ -30,14 +30,15 @@ struct Finding {
   std::string name;
   bool fine = true;
   std::string text;
+  nlohmann::ordered_json details = nullptr;  ///< further fields of the JSON report
 };
 
 template <class Look>
 Finding look_at(const std::string& name, Look&& look) {
   try {
-    return {name, true, look()};
+    return {name, true, look(), nullptr};
   } catch (const Error& error) {
-    return {name, false, error.what()};
+    return {name, false, error.what(), nullptr};
   }
 }
 
@@ -88,25 +89,31 @@ std::string try_cpu() {
 }
 #endif
 
-std::string driver_text() {
-  const cuda::DriverApi& driver = cuda::driver();
-  int count = 0;
-  cuda::check(driver.device_get_count(&count), "counting devices");
-  std::string text = fmt::format("CUDA {}.{}, {} device{}", driver.version / 1000, driver.version % 1000 / 10, count,
-                                 count == 1 ? "" : "s");
-  for (int i = 0; i < count; ++i) {
-    cuda::CUdevice device = 0;
-    char name[128] = "";
-    int major = 0, minor = 0;
-    cuda::check(driver.device_get(&device, i), "opening a device");
-    cuda::check(driver.device_get_name(name, sizeof name, device), "reading a device's name");
-    cuda::check(driver.device_get_attribute(&major, cuda::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device),
-                "reading a device");
-    cuda::check(driver.device_get_attribute(&minor, cuda::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device),
-                "reading a device");
-    text += fmt::format("; cuda:{} {} (sm_{}{})", i, name, major, minor);
-  }
-  return text;
+Finding look_at_cuda() {
+  nlohmann::ordered_json devices = nlohmann::ordered_json::array();
+  Finding finding = look_at("cuda", [&] {
+    const cuda::DriverApi& driver = cuda::driver();
+    int count = 0;
+    cuda::check(driver.device_get_count(&count), "counting devices");
+    std::string text = fmt::format("driver for CUDA {}.{}, {} device{}", driver.version / 1000,
+                                   driver.version % 1000 / 10, count, count == 1 ? "" : "s");
+    for (int i = 0; i < count; ++i) {
+      cuda::CUdevice device = 0;
+      char name[128] = "";
+      int major = 0, minor = 0;
+      cuda::check(driver.device_get(&device, i), "opening a device");
+      cuda::check(driver.device_get_name(name, sizeof name, device), "reading a device's name");
+      cuda::check(driver.device_get_attribute(&major, cuda::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device),
+                  "reading a device");
+      cuda::check(driver.device_get_attribute(&minor, cuda::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device),
+                  "reading a device");
+      text += fmt::format("; cuda:{} {} (sm_{}{})", i, name, major, minor);
+      devices.push_back({{"index", i}, {"name", name}, {"target", fmt::format("sm_{}{}", major, minor)}});
+    }
+    return text;
+  });
+  finding.details = {{"devices", std::move(devices)}};
+  return finding;
 }
 
 std::string cache_text() {
@@ -118,18 +125,19 @@ std::string cache_text() {
 
 std::vector<Finding> examine() {
   std::vector<Finding> findings;
-  findings.push_back({"attnc", true, fmt::format("{}, built with {}", ATTNC_VERSION, compiler_text())});
+  findings.push_back(
+      {"attnc", true, fmt::format("{}, built with {}", ATTNC_VERSION, compiler_text()), {{"version", ATTNC_VERSION}}});
 #ifdef ATTNC_CPU
   findings.push_back(look_at("cpu", cpu_text));
   findings.push_back(look_at("llvm", [] { return cpu::llvm_version(); }));
-  findings.push_back(look_at("cpu backend", try_cpu));
+  findings.push_back(look_at("cpu_backend", try_cpu));
 #else
-  findings.push_back({"cpu backend", false, "not in this build (ATTNC_CPU=OFF)"});
+  findings.push_back({"cpu_backend", false, "not in this build (ATTNC_CPU=OFF)", nullptr});
 #endif
-  findings.push_back(look_at("cuda driver", driver_text));
+  findings.push_back(look_at_cuda());
   findings.push_back(
       look_at("nvrtc", [] { return fmt::format("{} ({})", cuda::nvrtc().version_text(), cuda::nvrtc().path); }));
-  findings.push_back(look_at("kernel cache", cache_text));
+  findings.push_back(look_at("kernel_cache", cache_text));
   return findings;
 }
 
@@ -137,7 +145,10 @@ void run(bool json) {
   const std::vector<Finding> findings = examine();
   if (json) {
     nlohmann::ordered_json out;
-    for (const Finding& finding : findings) out[finding.name] = {{"ok", finding.fine}, {"text", finding.text}};
+    for (const Finding& finding : findings) {
+      out[finding.name] = {{"ok", finding.fine}, {"text", finding.text}};
+      if (finding.details.is_object()) out[finding.name].update(finding.details);
+    }
     fmt::print("{}\n", out.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace));
     return;
   }

@@ -101,10 +101,12 @@ Action declare(CLI::App& app) {
   app.add_option("--q", arguments->q, "As for run")->type_name("TENSOR")->capture_default_str();
   app.add_option("--v", arguments->v, "As for run")->type_name("TENSOR")->capture_default_str();
   // So that "run" or "mask" of a command can be replaced by "explain". An empty group hides them from the help.
-  for (const char* option : {"--out", "--k", "--scale", "--block-size", "--check", "--q-len", "--kv-len", "--batch",
-                             "--heads", "--png", "--show-b", "--show-h"})
+  for (const char* option : {"--out", "--k", "--scale", "--block-size", "--q-len", "--kv-len", "--batch", "--heads",
+                             "--png", "--show-b", "--show-h"})
     app.add_option(option, arguments->ignored)->group("");
+  app.add_option("--check", arguments->ignored)->expected(0, 1)->group("");
   app.add_flag("--lse", arguments->ignored_flag)->group("");
+  app.add_flag("--timing", arguments->ignored_flag)->group("");
   return [arguments] { run(*arguments); };
 }
 

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -12,6 +13,7 @@
 #include "command.h"
 #include "compiler/ir/lower.h"
 #include "device_memory.h"
+#include "dsl/text_source.h"
 #include "mod_arguments.h"
 #include "progress.h"
 #include "runtime/attention.h"
@@ -25,9 +27,14 @@ struct RunArguments {
   ModArguments mods;
   std::string in, out, q = "q", k = "k", v = "v", device = "cpu", block_size;
   std::optional<float> scale;
-  std::optional<int> check_rows;
-  bool lse = false, precise = false, json = false;
+  std::optional<std::string> check;  ///< the number of rows, or ""
+  bool lse = false, precise = false, timing = false, json = false;
 };
+
+constexpr int default_check_rows = 256;
+/// --timing: repeats for about this long, at least and at most so often.
+constexpr double timing_ms = 1000;
+constexpr std::size_t least_runs = 5, most_runs = 200;
 
 [[noreturn]] void refuse(const std::string& message) { throw Error(ErrorCode::invalid_argument, message); }
 
@@ -76,6 +83,7 @@ struct Report {
   std::vector<std::int64_t> out_shape;
   BlockMask mask;
   double prepare_ms = 0, forward_ms = 0;
+  std::vector<double> timed_ms;  ///< --timing: further runs, sorted
   struct Check {
     std::size_t rows = 0;
     oracle::Errors errors;
@@ -100,6 +108,8 @@ Report::Check check_result(const BoundMods& mods, const RunArguments& arguments,
           oracle::judge(reference, out.view(), lse ? lse->view() : TensorView())};
 }
 
+double median(const std::vector<double>& sorted) { return sorted[sorted.size() / 2]; }
+
 void print_json(const Report& report, const RunArguments& arguments) {
   nlohmann::ordered_json out = {
       {"in", arguments.in},
@@ -114,6 +124,12 @@ void print_json(const Report& report, const RunArguments& arguments) {
       {"prepare_ms", report.prepare_ms},
       {"forward_ms", report.forward_ms},
   };
+  if (!report.timed_ms.empty()) {
+    out["timing"] = {{"runs", report.timed_ms.size()},
+                     {"median_ms", median(report.timed_ms)},
+                     {"best_ms", report.timed_ms.front()},
+                     {"worst_ms", report.timed_ms.back()}};
+  }
   if (report.mask) {
     out["block_mask"] = {{"block_size", {report.mask.block_size().q, report.mask.block_size().kv}},
                          {"full_blocks", report.mask.full_blocks()},
@@ -146,6 +162,10 @@ void print_text(const Report& report, const RunArguments& arguments) {
   }
   fmt::print("compiled    in {:.1f} ms\n", report.prepare_ms);
   fmt::print("attention   in {:.2f} ms on {}\n", report.forward_ms, arguments.device);
+  if (!report.timed_ms.empty()) {
+    fmt::print("timing      {:.3f} ms, the median of {} more runs (best {:.3f}, worst {:.3f})\n",
+               median(report.timed_ms), report.timed_ms.size(), report.timed_ms.front(), report.timed_ms.back());
+  }
   if (report.check) {
     const oracle::Errors& errors = report.check->errors;
     fmt::print(
@@ -157,6 +177,18 @@ void print_text(const Report& report, const RunArguments& arguments) {
              arguments.lse ? fmt::format(", lse {} f32",
                                          shape_text({report.out_shape[0], report.out_shape[1], report.out_shape[2]}))
                            : "");
+}
+
+/// 0: no check.
+int parse_check_rows(const RunArguments& arguments) {
+  if (!arguments.check) return 0;
+  if (arguments.check->empty()) return default_check_rows;
+  int rows = 0;
+  const char* end = arguments.check->data() + arguments.check->size();
+  const auto [stop, status] = std::from_chars(arguments.check->data(), end, rows);
+  if (status != std::errc() || stop != end || rows < 1)
+    refuse(fmt::format("--check {}: it is a number of rows, at least 1", text::in_quotes(*arguments.check)));
+  return rows;
 }
 
 /// Tables worth having: with them attention skips what the mask drops.
@@ -184,10 +216,9 @@ void run(const RunArguments& arguments) {
   // Everything that can be refused without work comes first.
   const Device device = parse_device(arguments.device);
   if (!arguments.block_size.empty() && arguments.block_size != "none") parse_block_size(arguments.block_size);
-  if (arguments.check_rows && *arguments.check_rows < 1)
-    refuse(fmt::format("--check {}: it is a number of rows, at least 1", *arguments.check_rows));
+  const int check_rows = parse_check_rows(arguments);
   const SafetensorsFile in(arguments.in);
-  Report report{check_inputs(in, arguments), {}, {}, 0, 0, {}};
+  Report report{check_inputs(in, arguments), {}, {}, 0, 0, {}, {}};
   const BoundMods mods(arguments.mods, &in);
   const OutputFile out_file("--out", arguments.out);
   const Inputs& inputs = report.inputs;
@@ -234,17 +265,26 @@ void run(const RunArguments& arguments) {
   }
   {
     const Progress progress("attending");
-    const Stopwatch watch;
-    attention.forward(q_view, k_view, v_view, out_view, forward);
-    if (cuda) cuda->synchronize();
-    report.forward_ms = watch.ms();
+    const auto attend_ms = [&] {
+      const Stopwatch watch;
+      attention.forward(q_view, k_view, v_view, out_view, forward);
+      if (cuda) cuda->synchronize();
+      return watch.ms();
+    };
+    report.forward_ms = attend_ms();
+    if (arguments.timing) {
+      const Stopwatch watch;
+      while (report.timed_ms.size() < least_runs || (watch.ms() < timing_ms && report.timed_ms.size() < most_runs))
+        report.timed_ms.push_back(attend_ms());
+      std::sort(report.timed_ms.begin(), report.timed_ms.end());
+    }
   }
   if (cuda) {
     cuda->fetch(out_view, out);
     if (lse) cuda->fetch(forward.lse, *lse);
   }
-  if (arguments.check_rows && out.view().elements() > 0 && inputs.k[2] > 0)
-    report.check = check_result(mods, arguments, *arguments.check_rows, q, k, v, out, lse ? &*lse : nullptr);
+  if (check_rows > 0 && out.view().elements() > 0 && inputs.k[2] > 0)
+    report.check = check_result(mods, arguments, check_rows, q, k, v, out, lse ? &*lse : nullptr);
 
   std::vector<std::pair<std::string, const HostTensor*>> tensors{{"out", &out}};
   if (lse) tensors.emplace_back("lse", &*lse);
@@ -279,9 +319,13 @@ Action declare(CLI::App& app) {
                "Also write lse, the log of each row's sum of exponentials, f32 [batch, heads, length]");
   app.add_option("--device", arguments->device, "cpu or cuda[:N]")->type_name("DEVICE")->capture_default_str();
   app.add_flag("--precise", arguments->precise, "No approximate transcendental functions");
-  app.add_option("--check", arguments->check_rows,
-                 "Compare this many rows with the fp64 reference; outside the tolerance is status 1")
-      ->type_name("ROWS");
+  app.add_option("--check", arguments->check,
+                 fmt::format("Compare with the fp64 reference, {} rows if not said; outside the tolerance is status 1",
+                             default_check_rows))
+      ->expected(0, 1)
+      ->default_str("")
+      ->type_name("[ROWS]");
+  app.add_flag("--timing", arguments->timing, "Run it again for about a second, and report the median time");
   app.add_flag("--json", arguments->json, "Print the report as JSON");
   return [arguments] { run(*arguments); };
 }
