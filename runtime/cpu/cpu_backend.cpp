@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstddef>
 #include <mutex>
+#include <optional>
 
 #include "runtime/backend.h"
 #include "runtime/cpu/bindings_abi.h"
@@ -30,7 +31,11 @@ std::int64_t row_stride_bytes(const TensorView& view) {
 class CpuBackend final : public Backend {
  public:
   explicit CpuBackend(const VariantSpec& spec)
-      : recipe_(CpuRecipe::make(spec, CpuTarget::host())), scratch_(recipe_.plan, recipe_.slots), log_(spec.log) {
+      : program_(spec.program),
+        recipe_(CpuRecipe::make(spec, CpuTarget::host())),
+        order_(recipe_.kernel_program, program_),
+        scratch_(recipe_.plan, recipe_.slots),
+        log_(spec.log) {
     KernelCacheOptions options;
     options.directory = spec.cache_dir;
     if (log_) options.on_warning = [log = log_](std::string_view message) { log("cache", message); };
@@ -41,10 +46,13 @@ class CpuBackend final : public Backend {
 
   void forward(const ForwardCall& call) override {
     const CpuKernel& code = kernel();
-    const BindingsAbi bindings(recipe_.kernel_program, call.bindings);
+    const BindingsAbi bindings(recipe_.kernel_program, order_, call.bindings);
     const int threads = tbb::this_task_arena::max_concurrency();
     const bool has_mask = recipe_.kernel_program.mask != ir::no_value;
-    const TileSource tiles(call, has_mask, tile_rows(call, threads), recipe_.plan.max_keys, {});
+    const TileSource tiles(call, has_mask, tile_rows(call, threads), recipe_.plan.max_keys);
+    // A handful of tiles is done sooner than classified.
+    std::optional<bounds::HostBufferRanges> buffer_ranges;
+    if (has_mask && !tiles.has_block_mask() && tiles.whole_grid() > 4) buffer_ranges.emplace(program_, call.bindings);
 
     const std::int64_t count = tiles.count();
     std::atomic<std::int64_t> next{0};
@@ -54,7 +62,10 @@ class CpuBackend final : public Backend {
       const ScratchPool::Lease scratch = scratch_.take();
       TaskAbi task = common_task(call, bindings);
       scratch->attach(task);
-      for (std::int64_t i = next++; i < count; i = next++) run(code, call, tiles, tiles.q_tile(i), task);
+      std::optional<TileClassifier> classifier;
+      if (buffer_ranges) classifier.emplace(program_, call, *buffer_ranges);
+      for (std::int64_t i = next++; i < count; i = next++)
+        run(code, call, tiles, classifier ? &*classifier : nullptr, tiles.q_tile(i), task);
     };
     if (workers == 1)
       work(0);
@@ -75,7 +86,7 @@ class CpuBackend final : public Backend {
 
  private:
   const CpuKernel& kernel() {
-    std::call_once(compiled_, [this] { kernel_ = CpuKernel::get(recipe_, *cache_); });
+    std::call_once(compiled_, [this] { kernel_ = CpuKernel::get(recipe_, *cache_, log_); });
     return kernel_;
   }
 
@@ -103,7 +114,8 @@ class CpuBackend final : public Backend {
     return task;
   }
 
-  static void run(const CpuKernel& code, const ForwardCall& call, const TileSource& tiles, const QTile& q, TaskAbi& task) {
+  static void run(const CpuKernel& code, const ForwardCall& call, const TileSource& tiles, TileClassifier* classifier,
+                  const QTile& q, TaskAbi& task) {
     const int kv_head = q.h / (call.q_heads / call.kv_heads);
     task.b = q.b;
     task.h = q.h;
@@ -117,7 +129,7 @@ class CpuBackend final : public Backend {
       task.lse_stride_elems = call.lse.stride_elems[2];
     }
     code.begin(&task);
-    tiles.kv_tiles(q, [&](const KvTile& tile) {
+    tiles.kv_tiles(q, classifier, [&](const KvTile& tile) {
       task.kv0 = tile.first;
       task.keys = tile.last - tile.first;
       task.k = row_address(call.k, q.b, kv_head, tile.first);
@@ -127,7 +139,9 @@ class CpuBackend final : public Backend {
     code.finish(&task);
   }
 
+  const ir::Program program_;  // as given: bindings come in its order
   const CpuRecipe recipe_;
+  const BindingOrder order_;
   ScratchPool scratch_;
   LogCallback log_;
   std::optional<KernelCache> cache_;

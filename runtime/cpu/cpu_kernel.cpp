@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <llvm/IR/LLVMContext.h>
 
+#include <chrono>
+
 #include "compiler/cpu/codegen.h"
 #include "compiler/ir/print.h"
 #include "compiler/passes/passes.h"
@@ -58,9 +60,17 @@ std::string CpuRecipe::assembly_text() const {
   return compile_assembly(*emit_attention(context, kernel_program, target, plan), target);
 }
 
-CpuKernel CpuKernel::get(const CpuRecipe& recipe, KernelCache& cache) {
+CpuKernel CpuKernel::get(const CpuRecipe& recipe, KernelCache& cache, const LogCallback& log) {
   const std::string signature = recipe.signature();
-  const BuildFunction build = [&] { return recipe.build(); };
+  const BuildFunction build = [&] {
+    const auto start = std::chrono::steady_clock::now();
+    BuiltKernel built = recipe.build();
+    const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
+    if (log)
+      log("compile", fmt::format("{}, {}-bit vectors, in {:.0f} ms with {}: {}", recipe.target.cpu,
+                                 recipe.target.vector_bits, time.count(), llvm_version(), recipe.plan.to_string()));
+    return built;
+  };
   const CachedKernelPtr cached = cache.get_or_build(signature, build);
   try {
     return link(cached);

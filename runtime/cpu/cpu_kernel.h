@@ -37,8 +37,8 @@ struct CpuKernel {
   TileFunction* tile = nullptr;
   FinishFunction* finish = nullptr;
 
-  /// Through the cache. Cached bytes that do not link are compiled anew.
-  static CpuKernel get(const CpuRecipe& recipe, KernelCache& cache);
+  /// Through the cache. Cached bytes that do not link are compiled anew. `log` (may be empty) hears of a compilation.
+  static CpuKernel get(const CpuRecipe& recipe, KernelCache& cache, const LogCallback& log);
 };
 
 }  // namespace attnc::cpu
