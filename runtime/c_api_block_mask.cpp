@@ -64,14 +64,15 @@ BlockMask from_kv_blocks(const attnc_kv_blocks* caller) {
   const auto indices = [&](const int32_t* data, int32_t width, const char* what) {
     return table(data, rows * (width == 0 ? kv_blocks : width), what);
   };
+  const std::span<const std::int32_t> num_blocks = table(c.kv_num_blocks, rows, "kv_num_blocks");
+  const std::span<const std::int32_t> partial_indices = indices(c.kv_indices, c.kv_width, "kv_indices");
   std::span<const std::int32_t> full_num_blocks, full_indices;
   if (c.full_kv_num_blocks != nullptr || c.full_kv_indices != nullptr) {
     full_num_blocks = table(c.full_kv_num_blocks, rows, "full_kv_num_blocks");
     full_indices = indices(c.full_kv_indices, c.full_kv_width, "full_kv_indices");
   }
-  return BlockMask::from_kv_blocks(table(c.kv_num_blocks, rows, "kv_num_blocks"),
-                                   indices(c.kv_indices, c.kv_width, "kv_indices"), full_num_blocks, full_indices,
-                                   batch, heads, c.q_len, c.kv_len, block);
+  return BlockMask::from_kv_blocks(num_blocks, partial_indices, full_num_blocks, full_indices, batch, heads, c.q_len,
+                                   c.kv_len, block);
 }
 
 /// A function that makes a mask: checks `out`, stores the result.

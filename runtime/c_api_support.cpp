@@ -44,6 +44,7 @@ attnc_status report(attnc_error** error, attnc_status status, const char* messag
     *error = new attnc_error{status, message};
   } catch (...) {
     *error = &no_memory_error();
+    return ATTNC_OUT_OF_MEMORY;  // the two always agree
   }
   return status;
 }
