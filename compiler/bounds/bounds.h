@@ -110,24 +110,31 @@ Verdict classify(const ir::Program& program, const Knowledge& knowledge, const B
 /// `classify` of contract.cuh as straight-line scalar code: an ordinary program, without a mask of its own, over the
 /// same operations, so the printers for ordinary programs print it.
 ///
-///   params   those of the mask program with the same slots, then `first_range_param + RangeParam`, all i32
+///   params   those of the mask program with the same slots, then `first_range_param + RangeParam`, then `extents`, all i32
 ///   buffers  those of the mask program with the same slots, then the extrema tables below
 ///   inputs   b, h, q_len, kv_len only
 ///   loads    guarded as usual (outside the buffer: 0)
 ///
 /// The block is full if !may_be_false, else empty if !may_be_true, else partial. i64 occurs where i32 could overflow.
+/// Comparisons of floats are undecided. `program.mask` and `program.score` are unset: the roots are the two below.
 struct ClassifierProgram {
   /// Extra parameters, in this order: closed ranges of the block, all inside the lengths.
   enum RangeParam : int { q_first = 0, q_last, kv_first, kv_last, range_param_count };
   /// A table of minima or maxima over runs of `granule` elements of a captured buffer, along one dimension. Bound as the
   /// program's buffer `buffer_slot`, of the same rank as `source_slot`; entry i of `dimension` covers elements
-  /// [i * granule, (i + 1) * granule) of the source, clipped to its extent; f32 with a NaN anywhere in the run: the
-  /// minimum is -inf and the maximum +inf. dtype is that of loaded values: i32, i64, f32 or bool.
+  /// [i * granule, (i + 1) * granule) of the source, clipped to its extent. dtype is that of loaded values: i32, i64 or
+  /// bool (of booleans, the minimum is their conjunction and the maximum their disjunction). Floats have no tables.
   struct Extrema {
     int buffer_slot = 0;
     int source_slot = 0;
     int dimension = 0;
     bool maximum = false;
+  };
+  /// An extra parameter that holds the extent of a captured buffer in one dimension.
+  struct ExtentParam {
+    int param = 0;
+    int source_slot = 0;
+    int dimension = 0;
   };
   /// Elements per run of every Extrema table. A range of indices that spans several runs is looked up run by run, up to
   /// `max_runs` of them; a longer range makes the load unknown.
@@ -139,6 +146,7 @@ struct ClassifierProgram {
   ir::ValueId may_be_true = ir::no_value;
   ir::ValueId may_be_false = ir::no_value;
   std::vector<Extrema> extrema;
+  std::vector<ExtentParam> extents;
   /// False: the verdict is partial whatever the block (nothing worth emitting).
   bool useful = false;
 };
@@ -199,7 +207,7 @@ struct RowSafety {
   };
   struct Candidate {
     Witness witness = Witness::same_index;
-    ir::Program mask;      ///< the mask with the witness put in for kv_idx, canonicalized; no mask: true
+    ir::Program mask;      ///< the mask with the witness put in for kv_idx; captures keep their slots; no mask: true
     bool always = false;   ///< proved for every call that meets the witness's need of lengths
   };
   std::vector<Candidate> candidates;  ///< only those a call might prove

@@ -19,6 +19,8 @@ class Concrete {
   using Real = double;
   using Bool = bool;
 
+  static constexpr bool has_reals = true;
+
   explicit Concrete(const Knowledge& knowledge) : knowledge_(knowledge) {}
   void set_box(const Box& box) { box_ = box; }
 
@@ -39,6 +41,8 @@ class Concrete {
   Int mod(Int x, Int y) { return ir::semantics::floor_mod(x, y); }
   Int min(Int x, Int y) { return std::min(x, y); }
   Int max(Int x, Int y) { return std::max(x, y); }
+  /// x, which the caller knows to lie within [lo, hi].
+  Int assume(Int x, std::int64_t, std::int64_t) { return x; }
   Int wrap32(Int x) { return ir::semantics::wrap(x, Type::i32); }
   /// Exactly what the instruction gives.
   Int exact(Op op, Type type, Int x, Int y) { return ir::semantics::integer_op(op, type, x, y); }
@@ -66,7 +70,6 @@ class Concrete {
   Real rpow(Real x, Real y) { return std::pow(x, y); }
   Bool rlt(Real x, Real y) { return x < y; }
   Bool rle(Real x, Real y) { return x <= y; }
-  Bool rnan(Real x) { return std::isnan(x); }
   Real to_real(Int x) { return static_cast<double>(x); }
   Int to_integer(Real x, Type type) { return ir::semantics::real_to_integer(x, type); }
 

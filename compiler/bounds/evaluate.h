@@ -161,6 +161,12 @@ bool exact_integer(const Site<A>& s, Range<A>& result) {
 template <class A>
 Range<A> evaluate(A& a, const ir::Program& program, ir::ValueId id, const Range<A>* values) {
   const Site<A> site{a, program, program[id], values};
+  if constexpr (!A::has_reals) {
+    const ir::Inst& inst = site.inst;
+    bool reads_real = inst.type == Type::f32;
+    for (std::size_t i = 0; i < inst.operand_count; ++i) reads_real |= program[inst.operands[i]].type == Type::f32;
+    if (reads_real) return anything(a, inst.type);
+  }
   Range<A> result;
   if (exact_integer(site, result)) return result;
   return rule_table<A>[static_cast<std::size_t>(site.inst.op)](site);

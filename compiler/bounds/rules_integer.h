@@ -33,7 +33,8 @@ template <class A>
 Range<A> fit(A& a, Type type, Int<A> lo, Int<A> hi, Bool<A> ok) {
   const Int<A> min = a.integer(type_min(type)), max = a.integer(type_max(type));
   ok = a.land(ok, a.land(a.le(min, lo), a.le(hi, max)));
-  return integers(a, type, a.select(ok, lo, min), a.select(ok, hi, max));
+  auto bound = [&](Int<A> x, Int<A> otherwise) { return a.assume(a.select(ok, x, otherwise), type_min(type), type_max(type)); };
+  return integers(a, type, bound(lo, min), bound(hi, max));
 }
 
 /// A wrapped value keeps its residue only modulo powers of two. [lo, hi] is the result before wrapping, where `ok`.
@@ -97,8 +98,8 @@ void set_linear(A& a, Range<A>& r, std::int64_t q_scale, std::int64_t kv_scale, 
   if (!tighten) return;
   auto [lo, hi] = linear_bounds(a, q_scale, kv_scale, offset);
   const Bool<A> ok = a.land(a.le(a.integer(type_min(Type::i32)), lo), a.le(hi, a.integer(type_max(Type::i32))));
-  r.lo = a.select(ok, a.max(lo, r.lo), r.lo);
-  r.hi = a.select(ok, a.min(hi, r.hi), r.hi);
+  r.lo = a.assume(a.select(ok, a.max(lo, r.lo), r.lo), type_min(Type::i32), type_max(Type::i32));
+  r.hi = a.assume(a.select(ok, a.min(hi, r.hi), r.hi), type_min(Type::i32), type_max(Type::i32));
 }
 
 /// Whether both read a coordinate in common, so that intervals alone lose their correlation.
