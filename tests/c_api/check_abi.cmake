@@ -7,10 +7,12 @@
 # After an addition run with -DUPDATE=ON. Nothing in the file may ever change or go while SOVERSION stays the same.
 #
 #   cmake -DHEADER= -DLIBRARY= -DLAYOUT= -DEXPECTED= -DNM= [-DSHARED=ON] [-DUPDATE=ON] -P check_abi.cmake
+cmake_minimum_required(VERSION 3.25)
 file(READ "${HEADER}" text)
 string(REGEX REPLACE "/\\*([^*]|\\*+[^*/])*\\*+/" "" text "${text}")
 string(REGEX REPLACE "[ \t\r\n]+" " " text "${text}")
-string(REGEX MATCHALL "ATTNC_API [^;]*;" prototypes "${text}")
+string(REPLACE ";" "$" text "${text}")  # a semicolon would split list elements
+string(REGEX MATCHALL "ATTNC_API [^$]*[$]" prototypes "${text}")
 set(actual "")
 set(declared "")
 foreach(prototype IN LISTS prototypes)
@@ -19,7 +21,7 @@ foreach(prototype IN LISTS prototypes)
     message(FATAL_ERROR "not a function: ${prototype}")
   endif()
   list(APPEND declared "${CMAKE_MATCH_1}")
-  string(REGEX REPLACE ";$" "" prototype "${prototype}")
+  string(REGEX REPLACE "[$]" "" prototype "${prototype}")
   string(APPEND actual "function ${prototype}\n")
 endforeach()
 
@@ -28,6 +30,18 @@ if(NOT result EQUAL 0)
   message(FATAL_ERROR "${LAYOUT} failed: ${result}")
 endif()
 string(APPEND actual "${layout}")
+
+# layout.c forgets nothing that the header declares.
+string(REGEX MATCHALL "ATTNC_[A-Z0-9_]+ = [0-9]+" constants "${text}")
+string(REGEX MATCHALL "typedef struct attnc_[a-z0-9_]+ {" structs "${text}")
+list(TRANSFORM constants PREPEND "constant ")
+list(TRANSFORM structs REPLACE "typedef (.*) {" "\\1: ")
+foreach(line IN LISTS constants structs)
+  string(FIND "${layout}" "${line}" found)
+  if(found EQUAL -1)
+    message(FATAL_ERROR "layout.c does not print '${line}'")
+  endif()
+endforeach()
 
 if(UPDATE)
   file(WRITE "${EXPECTED}" "${actual}")
