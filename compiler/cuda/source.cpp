@@ -79,6 +79,9 @@ std::string sm90_plan_struct(const TilePlan& plan) {
       "  static constexpr int consumer_warpgroups = {};\n"
       "  static constexpr int tile_kv = {};\n"
       "  static constexpr int stages = {};\n"
+      "  static constexpr int q_stages = {};\n"
+      "  static constexpr int exp2_polynomial_eighths = {};\n"
+      "  static constexpr bool speculative = {};\n"
       "  static constexpr bool ping_pong = {};\n"
       "  static constexpr int consumer_registers = {};\n"
       "  static constexpr int producer_registers = {};\n"
@@ -86,7 +89,7 @@ std::string sm90_plan_struct(const TilePlan& plan) {
       "  static constexpr sm90::WorkOrder order = sm90::WorkOrder::{};\n"
       "}};\n",
       plan.dtype == DType::bf16, plan.head_dim_qk, plan.head_dim_v, plan.consumer_warpgroups, plan.tile_kv, plan.stages,
-      plan.ping_pong, plan.consumer_registers, plan.producer_registers, source,
+      plan.q_stages, plan.exp2_polynomial_eighths, plan.speculative, plan.ping_pong, plan.consumer_registers, plan.producer_registers, source,
       plan.longest_first ? "last_q_first" : "first_q_first");
 }
 

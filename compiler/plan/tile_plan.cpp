@@ -38,15 +38,16 @@ std::string print(const TilePlan& plan) {
   }
   return fmt::format(
       "TilePlan(family=sm90, dtype={}, head_dim_qk={}, head_dim_v={}, block_table={}, tile_q={}, tile_kv={}, stages={}, "
-      "consumer_warpgroups={}, ping_pong={}, consumer_registers={}, producer_registers={}, classify_tiles={}, "
+      "consumer_warpgroups={}, q_stages={}, ping_pong={}, speculative={}, exp2_polynomial_eighths={}, consumer_registers={}, producer_registers={}, classify_tiles={}, "
       "longest_first={}, threads={}, smem_bytes={})",
       dtype_name(plan.dtype), plan.head_dim_qk, plan.head_dim_v, plan.block_table, plan.tile_q, plan.tile_kv, plan.stages,
-      plan.consumer_warpgroups, plan.ping_pong, plan.consumer_registers, plan.producer_registers, plan.classify_tiles,
+      plan.consumer_warpgroups, plan.q_stages, plan.ping_pong, plan.speculative, plan.exp2_polynomial_eighths, plan.consumer_registers, plan.producer_registers, plan.classify_tiles,
       plan.longest_first, plan.threads, plan.smem_bytes);
 }
 
 TilePlan make_plan(const Problem& problem, const Target& target) {
   check_problem(problem);
+  if (can_run_sm90(problem, target)) return make_sm90_plan(problem, target);
   return make_sm80_plan(problem, target);
 }
 

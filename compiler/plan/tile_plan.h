@@ -20,7 +20,7 @@ struct Problem {
   bool block_table = false;   ///< visit the blocks of a BlockMask
   int kv_block = 128;         ///< with a table: keys per block, a multiple of 16
   int vector_bytes = 16;      ///< every row of q, k, v and out starts at a multiple of it: 16, 8, 4 or 2
-  bool tensor_maps = true;    ///< q, k and v can be described to the bulk tensor copy engine (needed for sm90)
+  bool tensor_maps = true;    ///< q, k and v (and the table's blocks of q) suit the bulk tensor copy engine (sm90)
   cuda::ModsTraits mods;
 };
 
@@ -52,7 +52,10 @@ struct TilePlan {
 
   // sm90
   int consumer_warpgroups = 0;
+  int q_stages = 1;
   bool ping_pong = false;
+  bool speculative = false;
+  int exp2_polynomial_eighths = 0;
   int consumer_registers = 0;
   int producer_registers = 0;
   bool classify_tiles = false;  ///< Mods::classify (or the band) decides tiles inside the kernel
@@ -69,6 +72,9 @@ std::string print(const TilePlan& plan);
 TilePlan make_plan(const Problem& problem, const Target& target);
 /// The portable plan, whatever else the target could run.
 TilePlan make_sm80_plan(const Problem& problem, const Target& target);
+/// Whether the Hopper kernel takes the problem, and its plan if so.
+bool can_run_sm90(const Problem& problem, const Target& target);
+TilePlan make_sm90_plan(const Problem& problem, const Target& target);
 
 /// Dynamic shared memory in bytes; the kernels assert the same numbers.
 int sm80_smem_bytes(const TilePlan& plan, const cuda::ModsTraits& mods);

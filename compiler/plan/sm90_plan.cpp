@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Plans of the Hopper kernel (templates/sm90).
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "compiler/plan/tile_plan.h"
+#include "dsl/error.h"
+
+namespace attnc::plan {
+namespace {
+
+constexpr int rows_per_warpgroup = 64;
+
+int ceil_div(int a, int b) { return (a + b - 1) / b; }
+/// Chunks of 64 columns, each row of a chunk one 128-byte line of the swizzle.
+int tile_bytes(int rows, int columns) { return ceil_div(columns, 64) * rows * 128; }
+
+}  // namespace
+
+bool can_run_sm90(const Problem& problem, const Target& target) {
+  const auto fits = [](int dim) { return dim % 8 == 0 && dim >= 8 && dim <= 256; };
+  return target.arch == 90 && target.arch_specific && problem.dtype != DType::f32 && problem.tensor_maps &&
+         problem.vector_bytes >= 16 && fits(problem.head_dim_qk) && fits(problem.head_dim_v) &&
+         (!problem.block_table || problem.kv_block % 64 == 0);
+}
+
+int sm90_smem_bytes(const TilePlan& plan, const cuda::ModsTraits& mods) {
+  constexpr int work_notice_bytes = 16, stage_notice_bytes = 8, barrier_bytes = 8, alignment_bytes = 1024;
+  const int tile_q = plan.consumer_warpgroups * rows_per_warpgroup;
+  const int kv_bytes = tile_bytes(plan.tile_kv, plan.head_dim_qk) + tile_bytes(plan.tile_kv, plan.head_dim_v);
+  const int side_bytes = 4 * (mods.column_words * plan.tile_kv + mods.diagonal_words * (tile_q + plan.tile_kv));
+  return plan.q_stages * (tile_bytes(tile_q, plan.head_dim_qk) + work_notice_bytes) +
+         plan.stages * (kv_bytes + side_bytes + stage_notice_bytes) + 16 +
+         barrier_bytes * (2 * plan.q_stages + 6 * plan.stages) + alignment_bytes;
+}
+
+TilePlan make_sm90_plan(const Problem& problem, const Target& target) {
+  const int columns = std::max(problem.head_dim_qk, problem.head_dim_v);
+  TilePlan plan;
+  plan.family = KernelFamily::sm90;
+  plan.dtype = problem.dtype;
+  plan.head_dim_qk = problem.head_dim_qk;
+  plan.head_dim_v = problem.head_dim_v;
+  plan.block_table = problem.block_table;
+  plan.classify_tiles = !problem.block_table && problem.mods.mask_kind != cuda::MaskKind::none && problem.mods.has_classifier;
+  plan.longest_first = plan.block_table || plan.classify_tiles;
+  // A table's blocks of q are to be whole tiles or whole parts of one: two warpgroups make 128 rows.
+  plan.consumer_warpgroups = columns <= 64 && !problem.block_table ? 3 : 2;
+  plan.consumer_registers = plan.consumer_warpgroups == 3 ? 160 : 240;
+  plan.producer_registers = plan.consumer_warpgroups == 3 ? 32 : 24;
+  plan.tile_kv = columns <= 128 ? 128 : columns <= 192 ? 96 : 80;
+  if (problem.block_table) {
+    plan.tile_kv = columns <= 128 ? 128 : 64;
+    while (problem.kv_block % plan.tile_kv != 0) plan.tile_kv /= 2;
+  }
+  plan.stages = 2;
+  plan.q_stages = columns <= 128 && plan.tile_kv <= 128 ? 2 : 1;
+  plan.ping_pong = true;
+  plan.speculative = columns <= 128;
+  plan.threads = (plan.consumer_warpgroups + 1) * 128;
+  plan.tile_q = plan.consumer_warpgroups * rows_per_warpgroup;
+  while (sm90_smem_bytes(plan, problem.mods) > target.smem_limit_bytes) {
+    if (plan.q_stages > 1) {
+      plan.q_stages = 1;
+    } else if (plan.tile_kv > 64 && !problem.block_table) {
+      plan.tile_kv -= 16;
+    } else if (plan.tile_kv > 16) {
+      plan.tile_kv /= 2;
+    } else {
+      return make_sm80_plan(problem, target);  // hundreds of words a column: the portable kernel has smaller tiles
+    }
+  }
+  plan.smem_bytes = sm90_smem_bytes(plan, problem.mods);
+  return plan;
+}
+
+}  // namespace attnc::plan
