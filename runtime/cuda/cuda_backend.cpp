@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <future>
 #include <mutex>
 #include <optional>
 
 #include "compiler/bounds/bounds.h"
+#include "compiler/plan/tile_plan.h"
 #include "runtime/backend.h"
 #include "runtime/cuda/block_tables.h"
 #include "runtime/cuda/device.h"
@@ -59,14 +61,48 @@ int kv_granule(const BlockMask& mask) {
   return std::min(block & -block, 128);
 }
 
+/// Whether a call runs on the Hopper kernel: its views suit the bulk tensor copy engine, a table's blocks of q are whole
+/// tiles, and there are query tiles enough to fill the device. (Few queries with many keys want the keys split, which
+/// the portable kernel does.)
+bool suits_hopper_kernel(const DeviceInfo& device, const ForwardCall& call) {
+  constexpr int tile_q = 128, min_keys_to_split = 1024;
+  if (call.block_mask != nullptr && (call.block_mask->block_size().q % tile_q != 0 || call.block_mask->block_size().kv % 64 != 0)) return false;
+  const std::int64_t tiles = (static_cast<std::int64_t>(call.q_len) + tile_q - 1) / tile_q * call.batch * call.q_heads;
+  if (tiles * 5 < device.multiprocessors * 2 && call.kv_len >= min_keys_to_split) return false;
+  return can_encode_tensor_maps(call);
+}
+
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(const VariantSpec& spec) : spec_(spec) {}
 
   void prepare() override {
     Live& live = this->live();
+    if (!live.has_two_kernels) {
+      const ContextScope context(live.device);
+      live.kernels.get(KernelChoice{});
+      return;
+    }
+    // Shapes decide between the two, and shapes must not compile: both are made now, side by side. The other thread works
+    // in this one's context.
+    CUcontext shared = nullptr;
     const ContextScope context(live.device);
+    check(driver().ctx_get_current(&shared), "reading the current context");
+    KernelChoice portable;
+    portable.tensor_maps = false;
+    auto second = std::async(std::launch::async, [&] {
+      check(driver().ctx_push_current(shared), "sharing the context");
+      CUcontext popped = nullptr;
+      try {
+        live.kernels.get(portable);
+      } catch (...) {
+        driver().ctx_pop_current(&popped);
+        throw;
+      }
+      driver().ctx_pop_current(&popped);
+    });
     live.kernels.get(KernelChoice{});
+    second.get();
   }
 
   void forward(const ForwardCall& call) override {
@@ -79,7 +115,7 @@ class CudaBackend final : public Backend {
     choice.block_table = call.block_mask != nullptr;
     if (choice.block_table) choice.kv_block = kv_granule(*call.block_mask);
     choice.aligned = row_alignment_bytes(call) >= 16;
-    choice.tensor_maps = !live.wants_tensor_maps || (choice.aligned && can_encode_tensor_maps(call));
+    choice.tensor_maps = !live.has_two_kernels || (choice.aligned && suits_hopper_kernel(live.device, call));
     const LoadedKernel& kernel = loaded(live, choice, call);
 
     ForwardArguments args = pack_arguments(call);
@@ -105,11 +141,15 @@ class CudaBackend final : public Backend {
   /// What exists once a device has been seen.
   struct Live {
     Live(const VariantSpec& spec, const DeviceInfo& info) : device(info), kernels(spec, device) {
-      wants_tensor_maps = device.target.arch == 90 && device.target.arch_specific && spec.dtype != DType::f32;
+      plan::Problem problem;
+      problem.dtype = spec.dtype;
+      problem.head_dim_qk = spec.head_dim_qk;
+      problem.head_dim_v = spec.head_dim_v;
+      has_two_kernels = plan::can_run_sm90(problem, device.target);
     }
     DeviceInfo device;
     KernelStore kernels;
-    bool wants_tensor_maps = false;  ///< a kernel that uses them exists; otherwise the choice would only double kernels
+    bool has_two_kernels = false;  ///< the Hopper kernel and the portable one, chosen between by views and sizes
   };
 
   Live& live() {

@@ -55,12 +55,12 @@ KernelRequest make_request(const VariantSpec& spec, const KernelChoice& choice, 
 KernelStore::KernelStore(const VariantSpec& spec, const DeviceInfo& device) : spec_(spec), device_(device) {}
 
 KernelCache& KernelStore::cache() {
-  if (!cache_) {
+  std::call_once(cache_once_, [this] {
     KernelCacheOptions options;
     options.directory = spec_.cache_dir;
     options.on_warning = [this](std::string_view message) { log(spec_, "cache", std::string(message)); };
     cache_.emplace(std::move(options));
-  }
+  });
   return *cache_;
 }
 
@@ -97,12 +97,13 @@ std::unique_ptr<LoadedKernel> KernelStore::make(const KernelChoice& choice) {
 
 const LoadedKernel& KernelStore::get(const KernelChoice& choice) {
   if (const LoadedKernel* found = find(choice)) return *found;
-  const std::lock_guard lock(mutex_);
-  if (const LoadedKernel* found = find(choice)) return *found;
-  owned_.push_back(make(choice));
-  const LoadedKernel* loaded = owned_.back().get();
-  loaded_[choice.index()].store(loaded, std::memory_order_release);
-  return *loaded;
+  Slot& slot = slots_[choice.index()];
+  const std::lock_guard lock(slot.making);
+  if (slot.owned == nullptr) {
+    slot.owned = make(choice);
+    slot.loaded.store(slot.owned.get(), std::memory_order_release);
+  }
+  return *slot.owned;
 }
 
 }  // namespace attnc::cuda

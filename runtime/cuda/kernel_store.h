@@ -7,7 +7,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <vector>
 
 #include "compiler/cuda/kernel_source.h"
 #include "runtime/backend.h"
@@ -21,7 +20,7 @@ struct KernelChoice {
   bool block_table = false;
   int kv_block = 128;       ///< 16, 32, 64 or 128: the power of two in the table's block; 128 without a table
   bool aligned = true;      ///< rows start at multiples of 16 bytes
-  bool tensor_maps = true;  ///< q, k, v can be described to the bulk tensor copy engine
+  bool tensor_maps = true;  ///< the Hopper kernel may be used; elsewhere it makes no difference and stays true
 
   std::size_t index() const;
   static constexpr std::size_t count = 32;
@@ -33,7 +32,7 @@ class KernelStore {
 
   /// The kernel if it is loaded. Takes no lock, allocates nothing.
   const LoadedKernel* find(const KernelChoice& choice) const {
-    return loaded_[choice.index()].load(std::memory_order_acquire);
+    return slots_[choice.index()].loaded.load(std::memory_order_acquire);
   }
   /// The kernel, compiled or read from the cache if need be. A context of the device must be current. Throws Error.
   const LoadedKernel& get(const KernelChoice& choice);
@@ -43,12 +42,18 @@ class KernelStore {
   BuiltKernel build(const KernelSource& source, const plan::Target& target) const;
   KernelCache& cache();
 
+  /// One kernel. `loaded` is set once, under `making`, and never changes after.
+  struct Slot {
+    std::atomic<const LoadedKernel*> loaded{nullptr};
+    std::mutex making;  // never taken by find(); different kernels are made side by side
+    std::unique_ptr<LoadedKernel> owned;
+  };
+
   const VariantSpec& spec_;
   const DeviceInfo& device_;
-  std::array<std::atomic<const LoadedKernel*>, KernelChoice::count> loaded_{};
-  std::mutex mutex_;  // guards what follows; never taken by find()
+  std::array<Slot, KernelChoice::count> slots_;
+  std::once_flag cache_once_;
   std::optional<KernelCache> cache_;
-  std::vector<std::unique_ptr<LoadedKernel>> owned_;
 };
 
 /// Passes a message to the variant's log, and to stderr if ATTNC_LOG names the category.

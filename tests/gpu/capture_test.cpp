@@ -120,7 +120,7 @@ TEST(Streams, OneAttentionFromManyThreads) {
     });
   for (std::thread& thread : threads) thread.join();
   for (const std::string& verdict : verdicts) EXPECT_EQ(verdict, "");
-  EXPECT_LE(*compiles, 1);
+  EXPECT_LE(*compiles, 2);  // on Hopper, two kernels
 }
 
 }  // namespace

@@ -188,7 +188,7 @@ TEST(GpuShapes, AThousandShapesCompileNothing) {
       runner.forward(attention, problem, mods, nullptr);
     }
   }
-  EXPECT_LE(after_prepare, 1);
+  EXPECT_LE(after_prepare, 2);  // on Hopper, two kernels
   EXPECT_EQ(*compiles, after_prepare);
 }
 
