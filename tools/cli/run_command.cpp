@@ -47,24 +47,25 @@ struct Inputs {
 };
 
 Inputs check_inputs(const SafetensorsFile& file, const RunArguments& arguments) {
-  const auto describe = [&](const char* option, const std::string& name) {
-    const SafetensorsFile::Entry& entry = file.find(name, option);
-    const DType dtype = file.dtype(name, option);
+  const auto dtype_of = [&](const char* option, const std::string& tensor) {
+    const SafetensorsFile::Entry& entry = file.find(tensor, option);
+    const DType dtype = file.dtype(tensor, option);
+    const std::string what = fmt::format("{} {} of {}", option, text::in_quotes(tensor), file.path());
     if (dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16)
-      refuse(fmt::format("{} '{}' of {}: is {}; attention works on F32, F16 and BF16", option, name, file.path(),
-                         entry.dtype));
+      refuse(fmt::format("{}: is {}; attention works on F32, F16 and BF16", what, entry.dtype));
     if (entry.shape.size() != 4)
-      refuse(fmt::format(
-          "{} '{}' of {}: has rank {} (shape {}); it must have rank 4: batch, heads, length, head dimension", option,
-          name, file.path(), entry.shape.size(), shape_text(entry.shape)));
-    return std::pair(dtype, entry.shape);
+      refuse(fmt::format("{}: has rank {} (shape {}); it must have rank 4: batch, heads, length, head dimension", what,
+                         entry.shape.size(), shape_text(entry.shape)));
+    return dtype;
   };
-  const auto [q_dtype, q] = describe("--q", arguments.q);
-  const auto [k_dtype, k] = describe("--k", arguments.k);
-  const auto [v_dtype, v] = describe("--v", arguments.v);
+  const DType q_dtype = dtype_of("--q", arguments.q), k_dtype = dtype_of("--k", arguments.k);
+  const DType v_dtype = dtype_of("--v", arguments.v);
   if (k_dtype != q_dtype || v_dtype != q_dtype)
     refuse(fmt::format("q, k and v are {}, {} and {}; they must have one dtype", name(q_dtype), name(k_dtype),
                        name(v_dtype)));
+  const std::vector<std::int64_t>& q = file.find(arguments.q, "--q").shape;
+  const std::vector<std::int64_t>& k = file.find(arguments.k, "--k").shape;
+  const std::vector<std::int64_t>& v = file.find(arguments.v, "--v").shape;
   const auto disagree = [&](const char* rule) {
     refuse(
         fmt::format("q {}, k {} and v {} do not fit together: {}", shape_text(q), shape_text(k), shape_text(v), rule));
