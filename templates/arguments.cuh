@@ -58,7 +58,7 @@ struct ForwardArguments {
   float* out_partial;
   float* lse_partial;
   int32 kv_splits;
-  int32 reserved;
+  int32 reserved;  // 0
 };
 
 }  // namespace attnc

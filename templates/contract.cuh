@@ -68,7 +68,7 @@ struct BlockRange {
 //   static float narrow_dot_bound(const Params&, const TileContext&, const Uniform&)
 //   static float score_narrow(<as score_shifted>)
 //     A cheaper score_shifted that holds only while |dot| <= narrow_dot_bound: tanh as a polynomial on the FMA pipe, say.
-//     A warp uses it for a tile in which all its dot products are that small.
+//     A warp uses it for a tile in which all its dot products are proved that small.
 
 // The contract, spelled out with nothing modified. Generated code has the same members.
 struct IdentityMods {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A consumer warpgroup: 64 query rows through all their kv tiles, work tile after work tile.
 //
-// The scores of tile n and the values of tile n-1 are issued together, also from one work tile to the next. Named
+// The scores of tile n and the values of tile n-1 are issued together, also from one work tile to the next; the mods'
+// arithmetic on the scores runs under the value product, and the exponentials follow it. Named
 // barriers let the warpgroups take turns at issuing, so that one's softmax runs under the others' products
 // (FlashAttention-3 calls it ping-pong).
 #pragma once
@@ -50,6 +51,9 @@ class Consumer {
       : shared_(shared), args_(args), params_(params), warpgroup_(warpgroup), turns_(warpgroup) {
     thread_row_ = warpgroup * rows_per_warpgroup + static_cast<int>(threadIdx.x % warpgroup_threads) / 32 * 16 +
                   lane() / 4;
+    // Not zero, so that the product with an infinity stays one.
+    unit_ = args.scale * log2_e;
+    if (fabsf(unit_) < 1e-30f) unit_ = 1e-30f;
   }
 
   __device__ __forceinline__ void run() {
@@ -89,8 +93,8 @@ class Consumer {
     wgmma_wait<0>();
     fence_registers(scores_);
     release_scores_tile(tile);
-    softmax_slow(tile, place_of(tile));
-    release_side_values();
+    modify_and_mask(tile);
+    exponentiate_slowly();
   }
 
   // Scores of `tile`, values of the one before. With `finishing`, that one was the last of `pending`'s rows.
@@ -103,16 +107,29 @@ class Consumer {
     wgmma_wait<1>();
     fence_registers(scores_);
     release_scores_tile(tile);
-    await_values();
+    modify_and_mask(tile);
+    await_values();  // whose operand registers the exponentials are about to fill again
     if (finishing) {
       write_rows<Plan>(args_, pending, out_);
       clear(out_);
     }
-    const TilePlace place = place_of(tile);
-    if (!softmax_fast(tile, place)) {
-      if (softmax_slow(tile, place)) softmax_.rescale(out_);
+    if (!Plan::speculative || !softmax_.speculate(probabilities_, [&](int i) { return shifted(i); })) {
+      if (exponentiate_slowly()) softmax_.rescale(out_);
     }
-    release_side_values();
+  }
+
+  // Scores as they are exponentiated: with a score mod they already are, without one a multiply-add makes them so.
+  __device__ __forceinline__ float shifted(int i) const {
+    return Mods::has_score_mod ? scores_[i] : scores_[i] * unit_ + softmax_.shift((i / 2) % 2);
+  }
+
+  // Returns whether the output so far must be rescaled.
+  __device__ __forceinline__ bool exponentiate_slowly() {
+#pragma unroll
+    for (int i = 0; i < score_registers; ++i) scores_[i] = shifted(i);
+    const bool moved = softmax_.exponentiate(scores_);
+    Softmax::pack(probabilities_, scores_);
+    return moved;
   }
 
   // The value product of the very last tile.
@@ -129,7 +146,6 @@ class Consumer {
     if (work_.q_tile < 0) return false;
     rows_ = row_values(work_);
     softmax_.reset();
-    try_narrow_ = true;
     return true;
   }
 
@@ -199,55 +215,25 @@ class Consumer {
     wgmma_wait<0>();
     fence_registers(out_);
     fence_registers(probabilities_);
+    keep_operands(probabilities_, args_.reserved != 0, reinterpret_cast<uint32*>(shared_.drawn() + 1));
     release_values_tile();
   }
 
-  // A tile without mask code, in one pass; leaves the dot products alone. False if the tile needs the slow path.
-  __device__ __forceinline__ bool softmax_fast(const StageNotice& tile, const TilePlace& place) {
-    await_side_values();
-    if (!Plan::speculative || (tile.flags & stage_partial) != 0 || !softmax_.settled()) return false;
-    if constexpr (has_score_narrow<Mods>) {
-      if (try_narrow_) {
-        try_narrow_ = speculate<true>(place);
-        return try_narrow_;
-      }
+  __device__ __forceinline__ void modify_and_mask(const StageNotice& tile) {
+    if constexpr (Layout::has_side_values) barrier_wait(shared_.side_full(side_.stage), side_.phase);
+    const TilePlace place = place_of(tile);
+    if constexpr (Mods::has_score_mod) {
+      const float shift[2] = {softmax_.shift(0), softmax_.shift(1)};
+      modify_scores<Plan, Mods>(scores_, params_, rows_, place, shift);
     }
-    return speculate<false>(place);
-  }
-
-  // The narrow score is valid if no dot product is beyond the bound. The sum of their squares proves it at the price of
-  // one multiply-add each.
-  template <bool narrow>
-  __device__ __forceinline__ bool speculate(const TilePlace& place) {
-    const float shift[2] = {softmax_.shift(0), softmax_.shift(1)};
-    ElementWalk<Plan, Mods> walk(rows_, place);
-    float squares[2] = {0.0f, 0.0f};
-    return softmax_.speculate(
-        probabilities_,
-        [&](int j, float(&x)[4]) {
-          block_scores<narrow>(x, scores_ + 4 * j, j, walk, params_, rows_, args_.scale * log2_e, shift);
-          if constexpr (narrow) {
-#pragma unroll
-            for (int n = 0; n < 4; ++n) squares[n % 2] = __fmaf_rn(scores_[4 * j + n], scores_[4 * j + n], squares[n % 2]);
-          }
-        },
-        [&] {
-          if constexpr (narrow) {
-            const float bound = Mods::narrow_dot_bound(params_, rows_.context, rows_.uniform);
-            return squares[0] + squares[1] <= bound * bound;
-          } else {
-            return true;
-          }
-        });
-  }
-
-  // Modify, mask, exponentiate, one after the other. Returns whether the output must be rescaled.
-  __device__ __forceinline__ bool softmax_slow(const StageNotice& tile, const TilePlace& place) {
-    await_side_values();
-    const float shift[2] = {softmax_.shift(0), softmax_.shift(1)};
-    modify_scores<Plan, Mods>(scores_, params_, rows_, place, args_.scale * log2_e, shift);
-    if (tile.flags & stage_partial) mask_scores<Plan, Mods>(scores_, params_, rows_, place);
-    return softmax_.exponentiate(probabilities_, scores_);
+    if (tile.flags & stage_partial) {
+      const float dropped = !Mods::has_score_mod && unit_ < 0.0f ? -minus_infinity() : minus_infinity();
+      mask_scores<Plan, Mods>(scores_, params_, rows_, place, dropped);
+    }
+    if constexpr (Layout::has_side_values) {
+      release(shared_.side_empty(side_.stage));
+      side_.advance();
+    }
   }
 
   __device__ __forceinline__ TilePlace place_of(const StageNotice& tile) const {
@@ -277,27 +263,16 @@ class Consumer {
     v_.advance();
   }
 
-  __device__ __forceinline__ void await_side_values() const {
-    if constexpr (Layout::has_side_values) barrier_wait(shared_.side_full(side_.stage), side_.phase);
-  }
-
-  __device__ __forceinline__ void release_side_values() {
-    if constexpr (Layout::has_side_values) {
-      release(shared_.side_empty(side_.stage));
-      side_.advance();
-    }
-  }
-
   const Shared& shared_;
   const ForwardArguments& args_;
   const typename Mods::Params& params_;
   int warpgroup_;
+  float unit_;      // from raw dot products to log2 units, where there is no score mod
   int thread_row_;  // this thread's first row within the q tile
   Turns<Plan> turns_;
   WorkNotice work_;
   RowValues<Mods> rows_;
   Softmax softmax_;
-  bool try_narrow_ = true;  // until a tile of this work tile has been too wide
   float out_[out_registers];
   float scores_[score_registers];
   uint32 probabilities_[score_registers / 2];

@@ -85,50 +85,51 @@ inline constexpr bool has_score_narrow = false;
 template <class Mods>
 inline constexpr bool has_score_narrow<Mods, decltype(void(&Mods::score_narrow))> = true;
 
-// Shifted scores of one block from its raw dot products. `unit` is scale * log2(e).
+// Raw dot products become shifted scores, in place.
 template <bool narrow, class Plan, class Mods>
-__device__ __forceinline__ void block_scores(float (&x)[4], const float* dots, int j, ElementWalk<Plan, Mods>& walk,
-                                             const typename Mods::Params& params, const RowValues<Mods>& rows,
-                                             float unit, const float (&shift)[2]) {
-  if constexpr (!Mods::has_score_mod) {
+__device__ __forceinline__ void modify_all(float (&scores)[Plan::tile_kv / 2], const typename Mods::Params& params,
+                                           const RowValues<Mods>& rows, const TilePlace& place,
+                                           const float (&shift)[2]) {
+  ElementWalk<Plan, Mods> walk(rows, place);
 #pragma unroll
-    for (int n = 0; n < 4; ++n) x[n] = dots[n] * unit + shift[n / 2];
-  } else {
+  for (int j = 0; j < Plan::tile_kv / 8; ++j) {
     walk.block(j, [&](int n, int i, const Element& element, const typename Mods::Column& column,
                       const typename Mods::Diagonal& diagonal) {
+      float& score = scores[4 * j + n];
+      const typename Mods::Row& row = rows.row[i];
       if constexpr (narrow) {
-        x[n] = Mods::score_narrow(params, rows.context, rows.uniform, rows.row[i], column, diagonal, element, dots[n],
-                                  shift[i]);
+        score = Mods::score_narrow(params, rows.context, rows.uniform, row, column, diagonal, element, score, shift[i]);
       } else if constexpr (has_score_shifted<Mods>) {
-        x[n] = Mods::score_shifted(params, rows.context, rows.uniform, rows.row[i], column, diagonal, element, dots[n],
-                                   shift[i]);
+        score = Mods::score_shifted(params, rows.context, rows.uniform, row, column, diagonal, element, score, shift[i]);
       } else {
-        x[n] = Mods::score(params, rows.context, rows.uniform, rows.row[i], column, diagonal, element, dots[n]) +
-               shift[i];
+        score = Mods::score(params, rows.context, rows.uniform, row, column, diagonal, element, score) + shift[i];
       }
     });
   }
 }
 
-// Raw dot products become shifted scores, in place.
 template <class Plan, class Mods>
 __device__ __forceinline__ void modify_scores(float (&scores)[Plan::tile_kv / 2], const typename Mods::Params& params,
-                                              const RowValues<Mods>& rows, const TilePlace& place, float unit,
+                                              const RowValues<Mods>& rows, const TilePlace& place,
                                               const float (&shift)[2]) {
-  ElementWalk<Plan, Mods> walk(rows, place);
+  if constexpr (has_score_narrow<Mods>) {
+    // The sum of squares proves that none is beyond the bound, for one multiply-add each.
+    float squares[4] = {0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll
-  for (int j = 0; j < Plan::tile_kv / 8; ++j) {
-    float x[4];
-    block_scores<false>(x, scores + 4 * j, j, walk, params, rows, unit, shift);
-#pragma unroll
-    for (int n = 0; n < 4; ++n) scores[4 * j + n] = x[n];
+    for (int i = 0; i < Plan::tile_kv / 2; ++i) squares[i % 4] = __fmaf_rn(scores[i], scores[i], squares[i % 4]);
+    const float bound = Mods::narrow_dot_bound(params, rows.context, rows.uniform);
+    if (__all_sync(0xffffffffu, (squares[0] + squares[1]) + (squares[2] + squares[3]) <= bound * bound)) {
+      modify_all<true, Plan, Mods>(scores, params, rows, place, shift);
+      return;
+    }
   }
+  modify_all<false, Plan, Mods>(scores, params, rows, place, shift);
 }
 
-// Drops what the mask drops and what lies beyond kv_len. Whatever the score was, NaN included, it becomes -inf.
+// Drops what the mask drops and what lies beyond kv_len. Whatever the score was, NaN included, it becomes `dropped`.
 template <class Plan, class Mods>
 __device__ __forceinline__ void mask_scores(float (&scores)[Plan::tile_kv / 2], const typename Mods::Params& params,
-                                            const RowValues<Mods>& rows, const TilePlace& place) {
+                                            const RowValues<Mods>& rows, const TilePlace& place, float dropped) {
   if constexpr (Mods::mask_kind == MaskKind::general) {
     const int kv_len = rows.context.kv_len;
     ElementWalk<Plan, Mods> walk(rows, place);
@@ -138,7 +139,7 @@ __device__ __forceinline__ void mask_scores(float (&scores)[Plan::tile_kv / 2], 
                         const typename Mods::Diagonal& diagonal) {
         const bool inside = place.thread_kv + 8 * j + n % 2 < kv_len;
         const bool kept = Mods::keep(params, rows.context, rows.uniform, rows.row[i], column, diagonal, element);
-        scores[4 * j + n] = inside && kept ? scores[4 * j + n] : minus_infinity();
+        scores[4 * j + n] = inside && kept ? scores[4 * j + n] : dropped;
       });
     }
   } else {
@@ -158,7 +159,7 @@ __device__ __forceinline__ void mask_scores(float (&scores)[Plan::tile_kv / 2], 
           const int offset = 8 * j + e;
           float& score = scores[4 * j + 2 * i + e];
           const bool kept = offset < hi && (Mods::mask_kind == MaskKind::none || offset >= lo);
-          score = kept ? score : minus_infinity();
+          score = kept ? score : dropped;
         }
       }
     }

@@ -5,9 +5,9 @@
 //   - Lazy reference: it moves only when a row's maximum has outgrown it by 2^8, so almost no tile after the first
 //     rescales the output. P stays below 2^10, far inside bf16 and fp16, and the final division makes it exact
 //     (FlashAttention-4 describes the idea).
-//   - Speculation: a tile without mask code is exponentiated against the old reference in one pass that looks for no
-//     maximum. Probabilities are positive, so a small sum proves that none was large. The dot products are left as they
-//     were, so that in the rare tile that has outgrown the reference the slow path starts over from them.
+//   - Speculation: a tile is exponentiated against the old reference in one pass that looks for no maximum.
+//     Probabilities are positive, so a small sum proves that none was large. The scores are left as they were, so that
+//     in the rare tile that has outgrown the reference the slow path starts over from them.
 //   - Bounded scores: with |score| proved small, the first reference of a row stays and no maximum is looked for again.
 //   - Row sums stay per thread until the end, where the quad adds them once.
 #pragma once
@@ -18,7 +18,10 @@
 namespace attnc::sm90 {
 
 inline constexpr float lazy_threshold_log2 = 8.0f;
-inline constexpr float largest_tile_sum = 1024.0f;  // of one thread: no probability in it is beyond 2^10
+// Sums of one thread's probabilities in a row of a tile, none of which is then larger. The second is beyond any sum of
+// bounded scores: it finds NaN, and what the polynomial makes of it.
+inline constexpr float largest_tile_sum = 1024.0f;
+inline constexpr float largest_bounded_sum = 1e37f;
 
 // With |score| <= bound, the reference is kept within +-(100 - bound), so that P and its sums stay far inside bf16's
 // exponents. fp16 has no such room: there P reaches 2^(2 bound), which must stay below 2^15.
@@ -49,46 +52,52 @@ class OnlineSoftmax {
   // What a score of row i must be shifted by.
   __device__ __forceinline__ float shift(int i) const { return -reference_[i]; }
 
-  // Whether all rows of this warp have met a key, so that a tile may be speculated on.
-  __device__ __forceinline__ bool settled() const { return settled_; }
-
-  // One pass over a tile. `block(j, x)` gives the shifted scores of column block j in accumulator order. Returns false,
-  // and has changed nothing but `packed`, if `valid` is false for a thread of the warp or a row may have outgrown its
-  // reference. NaN counts as outgrown.
-  template <class Block, class Valid>
-  __device__ __forceinline__ bool speculate(uint32 (&packed)[count / 2], Block block, Valid valid) {
+  // One pass over a tile; `shifted(i)` gives the shifted score i. Returns false, and has changed nothing but `packed`, if a
+  // row of this warp waits for its first key or may have outgrown its reference. NaN counts as outgrown.
+  template <class Shifted>
+  __device__ __forceinline__ bool speculate(uint32 (&packed)[count / 2], Shifted shifted) {
+    if (!settled_) return false;
     float sum[4];
 #pragma unroll
     for (int j = 0; j < count / 4; ++j) {
-      float x[4];
-      block(j, x);
+      float p[4];
 #pragma unroll
       for (int n = 0; n < 4; ++n) {
-        x[n] = on_fma_pipe(j) ? exp2_polynomial<bounded>(x[n]) : exp2_approx(x[n]);
-        sum[n] = j == 0 ? x[n] : sum[n] + x[n];
+        const float x = shifted(4 * j + n);
+        p[n] = on_fma_pipe(j) ? exp2_polynomial<bounded>(x) : exp2_approx(x);
+        sum[n] = j == 0 ? p[n] : sum[n] + p[n];
       }
-      packed[2 * j] = pack_pair<Plan::is_bf16>(x[0], x[1]);
-      packed[2 * j + 1] = pack_pair<Plan::is_bf16>(x[2], x[3]);
+      packed[2 * j] = pack_pair<Plan::is_bf16>(p[0], p[1]);
+      packed[2 * j + 1] = pack_pair<Plan::is_bf16>(p[2], p[3]);
     }
     const float tile_sum[2] = {sum[0] + sum[1], sum[2] + sum[3]};
-    if (!__all_sync(0xffffffffu, valid() && (bounded || tile_sum[0] + tile_sum[1] <= largest_tile_sum))) return false;
+    constexpr float limit = bounded ? largest_bounded_sum : largest_tile_sum;
+    if (!__all_sync(0xffffffffu, tile_sum[0] <= limit && tile_sum[1] <= limit)) return false;
     sum_[0] += tile_sum[0];
     sum_[1] += tile_sum[1];
     return true;
   }
 
-  // The slow path: shifted scores, with -inf where a key is dropped, become probabilities. Returns whether the output so
-  // far must be rescaled.
-  __device__ __forceinline__ bool exponentiate(uint32 (&packed)[count / 2], float (&scores)[count]) {
+  // The slow path: shifted scores, with -inf where a key is dropped, become probabilities in place. Returns whether the
+  // output so far must be rescaled.
+  __device__ __forceinline__ bool exponentiate(float (&scores)[count]) {
     const bool moved = move_reference(scores);
+    float sum[4] = {sum_[0], 0.0f, sum_[1], 0.0f};
 #pragma unroll
     for (int i = 0; i < count; ++i) {
       scores[i] = exp2_approx(scores[i]);
-      sum_[(i / 2) % 2] += scores[i];
+      sum[i % 4] += scores[i];
     }
-#pragma unroll
-    for (int i = 0; i < count / 2; ++i) packed[i] = pack_pair<Plan::is_bf16>(scores[2 * i], scores[2 * i + 1]);
+    sum_[0] = sum[0] + sum[1];
+    sum_[1] = sum[2] + sum[3];
     return moved;
+  }
+
+  static __device__ __forceinline__ void pack(uint32 (&packed)[count / 2], const float (&probabilities)[count]) {
+#pragma unroll
+    for (int i = 0; i < count / 2; ++i) {
+      packed[i] = pack_pair<Plan::is_bf16>(probabilities[2 * i], probabilities[2 * i + 1]);
+    }
   }
 
   template <int registers>
@@ -99,12 +108,8 @@ class OnlineSoftmax {
 
   // Adds the quad's sums together; after this, inverse_sum and log_sum hold.
   __device__ __forceinline__ void finish() {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      sum_[i] = quad_sum(sum_[i]);
-      // The polynomial turns NaN into the largest float, which no proper sum comes near.
-      if (bounded && sum_[i] > 1e37f) sum_[i] = __int_as_float(0x7fc00000);
-    }
+    sum_[0] = quad_sum(sum_[0]);
+    sum_[1] = quad_sum(sum_[1]);
   }
 
   // 0 for a row that kept no key, so that its output becomes 0.

@@ -29,12 +29,23 @@ __device__ __forceinline__ void fence_registers(float (&registers)[count]) {
   for (int i = 0; i < count; ++i) asm volatile("" : "+f"(registers[i])::"memory");
 }
 
-// For A operands, whose registers ptxas before 13.3 may reuse before an asynchronous WGMMA has read them: placed after
-// the wait, this keeps them alive until then.
 template <int count>
 __device__ __forceinline__ void fence_registers(uint32 (&registers)[count]) {
 #pragma unroll
   for (int i = 0; i < count; ++i) asm volatile("" : "+r"(registers[i])::"memory");
+}
+
+// Placed after the wait for the WGMMAs that read these registers as A operand. ptxas (before 13.3, at least) takes them
+// for free once the instruction is issued and lets other values in while it still reads; an empty asm does not reach
+// ptxas, so it takes a use that does. `never` is a run-time value that is false.
+template <int count>
+__device__ __forceinline__ void keep_operands(const uint32 (&registers)[count], bool never, uint32* unused) {
+  if (never) {
+    uint32 mixed = 0;
+#pragma unroll
+    for (int i = 0; i < count; ++i) mixed ^= registers[i];
+    *reinterpret_cast<volatile uint32*>(unused) = mixed;
+  }
 }
 
 // d (+)= A B^T for one reduction step of 16; both operands K-major in shared memory.
