@@ -6,6 +6,7 @@
 #include <limits>
 #include <mutex>
 
+#include "compiler/bounds/bounds.h"
 #include "compiler/ir/half.h"
 #include "compiler/ir/lower.h"
 #include "compiler/ir/print.h"
@@ -104,6 +105,7 @@ const AttentionOptions& Attention::options() const { return impl_->options; }
 std::string Attention::explain(std::string_view stage, std::string_view target) const {
   if (stage == "ir") return ir::print(impl_->spec.program);
   if (stage == "placement") return explain_placement(impl_->spec.program);
+  if (stage == "bounds") return bounds::explain_bounds(impl_->spec.program);
   return impl_->backend().explain(stage, target);
 }
 
