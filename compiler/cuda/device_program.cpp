@@ -236,6 +236,7 @@ class Builder {
     }
     const int value = computed(id, info(inst.op).mnemonic, inst.type, level(id), operation_text(inst, slots, types, style),
                                std::move(operands), operation_cost(inst, types[0], style));
+    result_[value].op = inst.op;
     result_[value].comment = fmt::format("{} {}", info(inst.op).mnemonic, name(inst.type));
     return value;
   }

@@ -27,6 +27,7 @@ struct DeviceValue {
     computed,
   };
   Kind kind = Kind::computed;
+  Op op = Op::literal;        ///< computed: the operation it stands for; Op::literal for addresses and the like
   Type type = Type::f32;
   ir::Level level = ir::Level::uniform;
   Input input = Input::score;

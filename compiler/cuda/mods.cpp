@@ -9,6 +9,7 @@
 #include "compiler/cuda/functions.h"
 #include "compiler/cuda/operations.h"
 #include "compiler/cuda/params.h"
+#include "compiler/cuda/score_forms.h"
 #include "compiler/ir/print.h"
 #include "compiler/passes/passes.h"
 
@@ -165,6 +166,10 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
   const int score = device.results[0], mask = device.results[1];
   traits.score_cost = element_cost(device, score);
   traits.keep_cost = element_cost(device, mask);
+  const int shifted = add_shifted_score(device, score);
+  const NarrowScore narrow = options.precise || shifted < 0 ? NarrowScore{} : add_narrow_score(device, score);
+  // A field of Uniform although no value of the program reads it.
+  device.results.push_back(narrow.bound);
 
   std::string structs, functions;
   for (const Level level : staged_levels) {
@@ -182,6 +187,16 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
   } else {
     functions += fmt::format("  static __forceinline__ float score{}, float dot) {{\n    return dot * (t.scale * log2_e);\n  }}\n",
                              element_arguments);
+  }
+  if (shifted >= 0) {
+    functions += print_element_function(device, shifted,
+                                        fmt::format("float score_shifted{}, float dot, float shift)", element_arguments), options);
+  }
+  if (narrow.score >= 0) {
+    functions += print_element_function(device, narrow.score,
+                                        fmt::format("float score_narrow{}, float dot, float shift)", element_arguments), options);
+    functions += print_element_function(device, narrow.bound,
+                                        "float narrow_dot_bound(const Params& p, const TileContext& t, const Uniform& u)", options);
   }
   if (mask >= 0) {
     functions += print_element_function(device, mask, fmt::format("bool keep{})", element_arguments), options);

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/cuda/score_forms.h"
+
+#include <fmt/format.h>
+
+namespace attnc::cuda {
+namespace {
+
+using ir::Level;
+using Kind = DeviceValue::Kind;
+
+int add(DeviceProgram& program, std::string name, Level level, std::string text, std::vector<int> operands) {
+  DeviceValue value;
+  value.type = Type::f32;
+  value.level = level;
+  value.name = std::move(name);
+  value.text = std::move(text);
+  value.operands = std::move(operands);
+  value.line = 1;
+  program.values.push_back(std::move(value));
+  return static_cast<int>(program.values.size()) - 1;
+}
+
+bool is_op(const DeviceProgram& program, int id, Op op) {
+  return program[id].kind == Kind::computed && program[id].op == op && program[id].type == Type::f32;
+}
+
+/// +1 or -1 if the value is delta or its negative, else 0.
+int delta_sign(const DeviceProgram& program, int id) {
+  const DeviceValue& value = program[id];
+  if (value.kind == Kind::delta) return 1;
+  if (value.kind != Kind::computed || value.operands.size() != 1 || program[value.operands[0]].kind != Kind::delta) return 0;
+  return value.text == "$0" ? 1 : value.text == "-$0" ? -1 : 0;
+}
+
+/// Builds sums of products onto `shift` as nested multiply-adds.
+class Shifter {
+ public:
+  explicit Shifter(DeviceProgram& program) : program_(program) {}
+
+  /// `sign` * value + inner, where inner < 0 stands for the parameter `shift`.
+  int fold(int id, int sign, int inner) {
+    const DeviceValue value = program_[id];
+    // What an outer level computes is added whole: taken apart, it would be computed here.
+    if (value.level != Level::element) {
+      return make(fmt::format("{} {} $0", inner < 0 ? "shift" : "$1", sign < 0 ? "-" : "+"), {id}, inner);
+    }
+    if (is_op(program_, id, Op::add) || is_op(program_, id, Op::sub)) {
+      const int second_sign = value.op == Op::sub ? -sign : sign;
+      // What reads the dot product goes outside, so that the rest is added before the product arrives.
+      if (reads_dot(value.operands[0])) return fold(value.operands[0], sign, fold(value.operands[1], second_sign, inner));
+      return fold(value.operands[1], second_sign, fold(value.operands[0], sign, inner));
+    }
+    if (is_op(program_, id, Op::mul)) {
+      folded_ = true;
+      const std::string minus = sign < 0 ? "-" : "";
+      for (const int side : {0, 1}) {
+        const int direction = delta_sign(program_, value.operands[static_cast<std::size_t>(side)]);
+        const int factor = value.operands[static_cast<std::size_t>(1 - side)];
+        if (direction == 0 || program_[factor].level == Level::element) continue;
+        const std::string slope = direction * sign < 0 ? "-$0" : "$0";
+        const int per_row = make(fmt::format("fmaf({}, e.delta_row, {})", slope, inner < 0 ? "shift" : "$1"), {factor}, inner);
+        return make(fmt::format("fmaf({}, e.delta_column, $1)", slope), {factor}, per_row);
+      }
+      return make(fmt::format("fmaf({}$0, $1, {})", minus, inner < 0 ? "shift" : "$2"), value.operands, inner);
+    }
+    return make(fmt::format("{} {} $0", inner < 0 ? "shift" : "$1", sign < 0 ? "-" : "+"), {id}, inner);
+  }
+  bool folded() const { return folded_; }
+
+ private:
+  bool reads_dot(int id) const {
+    std::vector<bool> seen(program_.values.size(), false);
+    std::vector<int> open{id};
+    while (!open.empty()) {
+      const int top = open.back();
+      open.pop_back();
+      if (seen[static_cast<std::size_t>(top)]) continue;
+      seen[static_cast<std::size_t>(top)] = true;
+      const DeviceValue& value = program_[top];
+      if (value.kind == Kind::input && value.input == Input::dot) return true;
+      for (const int operand : value.operands) open.push_back(operand);
+    }
+    return false;
+  }
+
+  int make(std::string text, std::vector<int> operands, int inner) {
+    if (inner >= 0) operands.push_back(inner);
+    return add(program_, fmt::format("shifted_{}", count_++), Level::element, std::move(text), std::move(operands));
+  }
+
+  DeviceProgram& program_;
+  int count_ = 0;
+  bool folded_ = false;
+};
+
+bool is_uniform(const DeviceProgram& program, int id) {
+  return program[id].kind != Kind::input ? program[id].level == Level::uniform : program[id].input == Input::scale;
+}
+
+/// Of a product, the operand that is uniform and the other one.
+struct Scaled {
+  int factor = -1, rest = -1;
+};
+Scaled split_product(const DeviceProgram& program, int id) {
+  if (!is_op(program, id, Op::mul)) return {};
+  const int a = program[id].operands[0], b = program[id].operands[1];
+  if (is_uniform(program, b)) return {b, a};
+  if (is_uniform(program, a)) return {a, b};
+  return {};
+}
+
+}  // namespace
+
+int add_shifted_score(DeviceProgram& program, int score) {
+  if (score < 0) return -1;
+  Shifter shifter(program);
+  const int shifted = shifter.fold(score, 1, -1);
+  return shifter.folded() ? shifted : -1;
+}
+
+NarrowScore add_narrow_score(DeviceProgram& program, int score) {
+  if (score < 0) return {};
+  const Scaled outer = split_product(program, score);
+  if (outer.rest < 0 || !is_op(program, outer.rest, Op::tanh)) return {};
+  const Scaled inner = split_product(program, program[outer.rest].operands[0]);
+  if (inner.rest < 0 || program[inner.rest].kind != Kind::input || program[inner.rest].input != Input::dot) return {};
+  // tanh(x) = x (k0 + k1 x^2 + k2 x^4 + k3 x^6) for |x| <= 1, least maximum relative error (3e-4).
+  const int a = inner.factor, c = outer.factor, dot = inner.rest;
+  const int square = add(program, "narrow_a2", Level::uniform, "$0 * $0", {a});
+  const int k0 = add(program, "narrow_k0", Level::uniform, "$0 * $1 * 0.99969377f", {a, c});
+  const int k1 = add(program, "narrow_k1", Level::uniform, "$0 * $1 * $2 * -0.328892f", {a, c, square});
+  const int k2 = add(program, "narrow_k2", Level::uniform, "$0 * $1 * $2 * $2 * 0.115413794f", {a, c, square});
+  const int k3 = add(program, "narrow_k3", Level::uniform, "$0 * $1 * $2 * $2 * $2 * -0.0246540816f", {a, c, square});
+  NarrowScore narrow;
+  narrow.bound = add(program, "narrow_bound", Level::uniform, "1.0f / fabsf($0)", {a});
+  const int dot2 = add(program, "narrow_dot2", Level::element, "$0 * $0", {dot});
+  narrow.score = add(program, "narrow_score", Level::element, "fmaf($0, fmaf($1, fmaf($1, fmaf($1, $2, $3), $4), $5), shift)",
+                     {dot, dot2, k3, k2, k1, k0});
+  return narrow;
+}
+
+}  // namespace attnc::cuda

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Other ways to compute the same score that a kernel may prefer: the optional members of templates/contract.cuh.
+#pragma once
+
+#include "compiler/cuda/device_program.h"
+
+namespace attnc::cuda {
+
+/// Adds a value for score_shifted to the program: the score plus the free name `shift`, the addition folded into the
+/// multiply-add that the score ends with. -1 if the score ends with nothing that would take it. Terms linear in
+/// Element::delta come out as two multiply-adds of which a kernel computes one per row and tile.
+int add_shifted_score(DeviceProgram& program, int score);
+
+/// score_narrow and narrow_dot_bound, for scores of the form c * tanh(a * dot) with a and c uniform.
+struct NarrowScore {
+  int score = -1;  ///< an odd polynomial of degree 7 in dot, plus the free name `shift`; -1: the score is of another form
+  int bound = -1;  ///< it holds while |dot| is at most this
+};
+/// Only for approximate programs: the polynomial's error is that of tanh.approx.
+NarrowScore add_narrow_score(DeviceProgram& program, int score);
+
+}  // namespace attnc::cuda
