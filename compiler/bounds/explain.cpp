@@ -116,6 +116,9 @@ std::string explain_bounds(const ir::Program& program, const Knowledge& knowledg
     text += "score: as it is, unbounded\n";
   else if (const auto bound = score_bound(program, knowledge, box))
     text += fmt::format("score: within +-{:.6g} wherever it is not NaN\n", *bound);
+  else if (const ir::Bindings defaults = ir::Bindings::defaults(program);
+           const auto bound = knowledge.bindings ? std::nullopt : score_bound(program, {&defaults, nullptr}, box))
+    text += fmt::format("score: no bound for all parameters; within +-{:.6g} for their defaults\n", *bound);
   else
     text += "score: no bound\n";
 
