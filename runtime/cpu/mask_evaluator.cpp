@@ -67,7 +67,7 @@ MaskEvaluator::~MaskEvaluator() = default;
 MaskEvaluator::Bound MaskEvaluator::bind(const ir::Bindings& bindings) const {
   const auto slots = static_cast<std::size_t>(state_->slots.uniform) + static_cast<std::size_t>(state_->slots.row) * max_mask_rows;
   return Bound(std::unique_ptr<Bound::State>(
-      new Bound::State{*state_, BindingsAbi(state_->program, bindings), std::vector<std::int64_t>(slots + 1)}));
+      new Bound::State{*state_, BindingsAbi(state_->program, BindingOrder(state_->program, state_->program), bindings), std::vector<std::int64_t>(slots + 1)}));
 }
 
 MaskEvaluator::Bound::Bound(std::unique_ptr<State> state) : state_(std::move(state)) {}

@@ -5,8 +5,22 @@
 
 namespace attnc::cpu {
 
-TileSource::TileSource(const ForwardCall& call, bool has_mask, int tile_rows, int max_keys, TileClassifier classify)
-    : call_(call), has_mask_(has_mask), tile_rows_(tile_rows), max_keys_(max_keys), classify_(std::move(classify)) {
+TileClassifier::TileClassifier(const ir::Program& program, const ForwardCall& call, const bounds::BufferRanges& buffers)
+    : evaluator_(program, bounds::Knowledge{&call.bindings, &buffers}),
+      box_(bounds::Box::whole(call.batch, call.q_heads, call.q_len, call.kv_len)) {}
+
+bounds::Verdict TileClassifier::classify(const QTile& q, int kv_first, int kv_last) {
+  box_.b_first = box_.b_last = q.b;
+  box_.h_first = box_.h_last = q.h;
+  box_.q_first = q.first;
+  box_.q_last = q.last - 1;
+  box_.kv_first = kv_first;
+  box_.kv_last = kv_last - 1;
+  return evaluator_.classify(box_);
+}
+
+TileSource::TileSource(const ForwardCall& call, bool has_mask, int tile_rows, int max_keys)
+    : call_(call), has_mask_(has_mask), tile_rows_(tile_rows), max_keys_(max_keys) {
   auto ceil_div = [](int a, int b) { return (a + b - 1) / b; };
   if (call.block_mask != nullptr && *call.block_mask) {
     block_rows_ = call.block_mask->block_size().q;
