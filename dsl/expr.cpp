@@ -60,19 +60,31 @@ Expr logical_or_bits(Op logical, Op bits, const Expr& a, const Expr& b) {
 }  // namespace
 
 Node::~Node() {
-  // A chain of a million operations must not recurse a million deep: take operands that die with this node into a list.
-  std::vector<NodePtr> pending;
-  auto adopt = [&pending](std::vector<NodePtr>& operands) {
-    for (NodePtr& operand : operands)
-      if (operand && operand.use_count() == 1) pending.push_back(std::move(operand));
-    operands.clear();
-  };
-  adopt(operands);
-  while (!pending.empty()) {
-    NodePtr node = std::move(pending.back());
-    pending.pop_back();
-    // Sole owner: nobody else can see the node, so emptying its operand list is safe.
-    adopt(const_cast<Node&>(*node).operands);
+  // A chain of a million operations must not recurse a million deep, and a destructor must not allocate: nodes that wait
+  // for a turn are linked through the slot of the operand that went first.
+  for (NodePtr& operand : operands) {
+    NodePtr current = std::move(operand);
+    NodePtr waiting;
+    while (current) {
+      if (current.use_count() == 1 && !current->operands.empty()) {
+        // Sole owner: nobody else can see the node, so changing its operand list is safe.
+        auto& rest = const_cast<Node&>(*current).operands;
+        NodePtr last = std::move(rest.back());
+        rest.pop_back();
+        if (!rest.empty()) {
+          rest.push_back(std::move(waiting));
+          waiting = std::move(current);
+        }
+        current = std::move(last);
+      } else {
+        current = std::move(waiting);
+        if (current) {
+          auto& rest = const_cast<Node&>(*current).operands;
+          waiting = std::move(rest.back());
+          rest.pop_back();
+        }
+      }
+    }
   }
 }
 
