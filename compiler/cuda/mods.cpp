@@ -143,7 +143,8 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
   if (traits.has_score_mod) {
     const auto bound = bounds::score_bound(natural, {}, bounds::Box::anything());
     // A little room, since the kernel rounds in fp32 and may use approximations.
-    if (bound) traits.score_bound_log2 = *bound * log2_e * 1.001;
+    // In f32 a maximum is worth its cost: the largest exponential is then exactly 1.
+    if (bound && !options.precise) traits.score_bound_log2 = *bound * log2_e * 1.001;
   }
   std::vector<ir::ValueId> results{program.score, program.mask, no_value, no_value};
   if (program.mask != no_value) {
@@ -196,7 +197,7 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
     functions += print_element_function(device, narrow.score,
                                         fmt::format("float score_narrow{}, float dot, float shift)", element_arguments), options);
     functions += print_element_function(device, narrow.bound,
-                                        "float narrow_dot_bound(const Params& p, const TileContext& t, const Uniform& u)", options);
+                                        "float narrow_score_bound(const Params& p, const TileContext& t, const Uniform& u)", options);
   }
   if (mask >= 0) {
     functions += print_element_function(device, mask, fmt::format("bool keep{})", element_arguments), options);

@@ -56,14 +56,12 @@ std::string sm80_plan_struct(const TilePlan& plan) {
       "  static constexpr int tile_kv = {};\n"
       "  static constexpr int step_kv = {};\n"
       "  static constexpr int stages = {};\n"
-      "  static constexpr bool q_in_registers = {};\n"
-      "  static constexpr bool overlap_steps = {};\n"
       "  static constexpr int min_blocks = {};\n"
       "  static constexpr int vector_bytes = {};\n"
       "  static constexpr bool block_table = {};\n"
       "}};\n",
       device_dtype(plan.dtype), plan.head_dim_qk, plan.head_dim_v, plan.warps, plan.rows_per_warp, plan.tile_kv,
-      plan.step_kv, plan.stages, plan.q_in_registers, plan.overlap_steps, plan.min_blocks, plan.vector_bytes,
+      plan.step_kv, plan.stages, plan.min_blocks, plan.vector_bytes,
       plan.block_table);
 }
 

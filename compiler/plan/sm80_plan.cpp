@@ -49,7 +49,7 @@ Tile preferred_tile(DType dtype, int columns, int smem_limit_bytes, bool heavy) 
 }
 
 /// Scores that load from memory or evaluate long expressions one by one.
-bool is_heavy(const cuda::ModsTraits& mods) { return mods.score_cost + mods.keep_cost >= 24; }
+bool is_heavy(const cuda::ModsTraits& mods) { return mods.score_cost > 12 || mods.score_cost + mods.keep_cost >= 16; }
 
 /// The next smaller tile, giving up first what costs least; false when there is none.
 bool shrink(TilePlan& plan) {
@@ -102,9 +102,6 @@ TilePlan make_sm80_plan(const Problem& problem, const Target& target) {
   plan.tile_kv = tile.tile_kv;
   plan.step_kv = tile.step_kv;
   plan.stages = tile.stages;
-  // Neither pays on the devices measured: reloading Q is hidden, and registers are better spent on longer steps.
-  plan.q_in_registers = false;
-  plan.overlap_steps = false;
   plan.min_blocks = tile.min_blocks;
   // A block is visited as whole tiles.
   while (problem.block_table && problem.kv_block % plan.tile_kv != 0) plan.tile_kv /= 2;

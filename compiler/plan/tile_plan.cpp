@@ -30,11 +30,10 @@ std::string print(const TilePlan& plan) {
   if (plan.family == KernelFamily::sm80) {
     return fmt::format(
         "TilePlan(family=sm80, dtype={}, head_dim_qk={}, head_dim_v={}, block_table={}, tile_q={}, tile_kv={}, step_kv={}, "
-        "stages={}, warps={}, rows_per_warp={}, q_in_registers={}, overlap_steps={}, min_blocks={}, vector_bytes={}, "
+        "stages={}, warps={}, rows_per_warp={}, min_blocks={}, vector_bytes={}, "
         "threads={}, smem_bytes={})",
         dtype_name(plan.dtype), plan.head_dim_qk, plan.head_dim_v, plan.block_table, plan.tile_q, plan.tile_kv,
-        plan.step_kv, plan.stages, plan.warps, plan.rows_per_warp, plan.q_in_registers, plan.overlap_steps,
-        plan.min_blocks, plan.vector_bytes, plan.threads, plan.smem_bytes);
+        plan.step_kv, plan.stages, plan.warps, plan.rows_per_warp, plan.min_blocks, plan.vector_bytes, plan.threads, plan.smem_bytes);
   }
   return fmt::format(
       "TilePlan(family=sm90, dtype={}, head_dim_qk={}, head_dim_v={}, block_table={}, tile_q={}, tile_kv={}, stages={}, "

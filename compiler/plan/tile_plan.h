@@ -45,8 +45,6 @@ struct TilePlan {
   int warps = 4;
   int rows_per_warp = 16;
   int step_kv = 32;
-  bool q_in_registers = true;
-  bool overlap_steps = false;
   int min_blocks = 1;
   int vector_bytes = 16;
 

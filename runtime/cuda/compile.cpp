@@ -93,9 +93,13 @@ int number_before(std::string_view line, std::string_view unit) {
 }  // namespace
 
 std::vector<std::string> compile_options(const plan::Target& target) {
-  return {"--gpu-architecture=" + target.name(), "--std=c++17", "--device-as-default-execution-space",
-          // Registers and spills in the log; it does not change the code.
-          "--ptxas-options=-v"};
+  std::vector<std::string> options = {"--gpu-architecture=" + target.name(), "--std=c++17",
+                                      "--device-as-default-execution-space",
+                                      // Registers and spills in the log; it does not change the code.
+                                      "--ptxas-options=-v"};
+  // NVRTC 13 keeps a cache of its own on disk, whose hits come without a log. attnc's does the job.
+  if (nvrtc().major >= 13) options.push_back("--no-cache");
+  return options;
 }
 
 CompiledSource compile(const std::string& source, const plan::Target& target, bool want_ptx) {
