@@ -8,10 +8,12 @@ namespace attnc {
 namespace sm80 {
 
 // Element e of [i][n] belongs to thread row 2 * i + e / 2 and to column 8 * n + 2 * (lane % 4) + e % 2.
-template <class S>
-struct Accumulator {
-  float x[S::row_tiles][S::out_tiles][4];
+template <int row_tiles, int out_tiles>
+struct OutputFragments {
+  float x[row_tiles][out_tiles][4];
 };
+template <class S>
+using Accumulator = OutputFragments<S::row_tiles, S::out_tiles>;
 
 // The probabilities of a step as A operands: 16-bit pairs, or for fp32 the floats themselves.
 template <class S>
@@ -64,6 +66,12 @@ struct ValueLaneAddress {
   static __forceinline__ int word_offset() { return S::is_f32 ? lane() / 4 % 4 * 4 : 0; }
 };
 
+// A barrier of one warp. Loads of shared memory cannot be hoisted above it, as they otherwise are until the registers run
+// out; __syncwarp() does not last that far into the assembler.
+__forceinline__ void fence_loads() {
+  asm volatile("bar.sync %0, 32;" ::"r"(1 + thread_index() / 32) : "memory");
+}
+
 // o += P V for keys [first_row, first_row + step_kv) of the tile that `v` points into.
 template <class Plan, class S>
 __forceinline__ void accumulate(Accumulator<S>& o, const Probabilities<S>& p, const ValueLaneAddress<S>& v,
@@ -83,7 +91,8 @@ __forceinline__ void accumulate(Accumulator<S>& o, const Probabilities<S>& p, co
     }
   } else {
     // As for the scores: three tf32 products, short chains, rounded additions.
-    constexpr int chain = 2;
+    // A wide output leaves fewer registers for a chain.
+    constexpr int chain = S::out_tiles > 24 ? 1 : 2;
 #pragma unroll
     for (int k0 = 0; k0 < S::key_tiles; k0 += chain) {
       uint32 p_high[S::row_tiles][chain][4], p_low[S::row_tiles][chain][4];
@@ -97,6 +106,7 @@ __forceinline__ void accumulate(Accumulator<S>& o, const Probabilities<S>& p, co
       }
 #pragma unroll
       for (int n = 0; n < S::out_tiles; ++n) {
+        if (S::out_tiles > 16 && n % 4 == 0) fence_loads();
         uint32 v_high[chain][2], v_low[chain][2];
 #pragma unroll
         for (int c = 0; c < chain; ++c) {

@@ -30,9 +30,7 @@ class ForwardTile {
     clear_accumulator();
     const KvTile first = posted(0);
     if (first.first_key >= 0) {
-      if constexpr (Plan::overlap_steps) {
-        visit_pipelined(first);
-      } else if constexpr (Plan::stages == 2) {
+      if constexpr (Plan::stages == 2) {
         visit_prefetching(first);
       } else {
         visit_in_turn(first);
@@ -68,7 +66,7 @@ class ForwardTile {
     }
     __syncthreads();
     uniform_ = Mods::uniform(params_, work().context);
-    rows_.compute(params_, work());
+    if constexpr (Mods::has_score_mod) rows_.compute(params_, work());
     if (is_scout()) {
       const WorkTile<Mods> work = this->work();
       cursor(work).start();
@@ -125,7 +123,6 @@ class ForwardTile {
       for (int i = threadIdx.x; i < S::q_bytes / 4; i += S::threads) words[i] ^= signs;
       __syncthreads();
     }
-    queries_.load(q_address());
   }
 
   // Visit ----------------------------------------------------------------------------------------------------------
@@ -150,55 +147,6 @@ class ForwardTile {
     return {tile.first_key, tile.masked, tile.row_begin, tile.row_end};
   }
 
-  // Two stages, and scores one step ahead of the softmax, also across tiles: K is needed a step earlier than V, so each
-  // has its own turn. Between the two barriers of a tile, one of them is landing and the other is in use.
-  __forceinline__ void visit_pipelined(KvTile tile) {
-    static_assert(!Plan::overlap_steps || (S::steps % 2 == 0 && Plan::stages == 2 && !S::is_f32), "overlap_steps");
-    KvTile next = posted(1);
-    load_keys(tile, 0);  // in one group with Q
-    commit_copies();
-    load_values(tile, 0);
-    commit_copies();
-    if (next.first_key >= 0) load_keys(next, 1);
-    commit_copies();
-    wait_for_copies<2>();
-    __syncthreads();
-    prepare_queries();
-    if (is_scout()) post_next(0);
-
-    Scores<S> s[2];
-    compute_scores<Plan, S>(s[0], queries_.reader(q_address()), key_lane_address<S>(k_address(0)), 0);
-    int stage = 0;
-    while (true) {
-      wait_for_copies<1>();
-      __syncthreads();  // this tile's V is there, and nobody reads the last tile's V any more
-      if (next.first_key >= 0) load_values(next, stage ^ 1);
-      commit_copies();
-      const ValueLaneAddress<S> v(v_address(stage));
-      const LaneAddress<typename S::QkRows> k = key_lane_address<S>(k_address(stage));
-#pragma unroll
-      for (int step = 0; step + 1 < S::steps; ++step) {
-        finish_step(s[step % 2], s[(step + 1) % 2], k, (step + 1) * Plan::step_kv, tile, stage, step * Plan::step_kv, v);
-      }
-      wait_for_copies<1>();
-      __syncthreads();  // the next tile's K is there, and nobody reads this tile's K any more
-      KvTile after{-1, 0, 0, 0};
-      if (next.first_key >= 0) {
-        after = posted(stage);
-        if (after.first_key >= 0) load_keys(after, stage);
-        if (is_scout()) post_next(stage ^ 1);
-      }
-      commit_copies();
-      // After the last tile these scores are of stale keys, and unused.
-      finish_step(s[1], s[0], key_lane_address<S>(k_address(stage ^ 1)), 0, tile, stage,
-                  (S::steps - 1) * Plan::step_kv, v);
-      if (next.first_key < 0) break;
-      tile = next;
-      next = after;
-      stage ^= 1;
-    }
-  }
-
   // Two stages: the next tile is copied while this one is worked on.
   __forceinline__ void visit_prefetching(KvTile tile) {
     load_keys(tile, 0);
@@ -208,14 +156,14 @@ class ForwardTile {
     while (true) {
       wait_for_copies();
       __syncthreads();  // this tile is there, and nobody reads the other stage any more
-      visit(tile, stage, [&] {
-        const KvTile next = posted(stage ^ 1);
-        if (next.first_key < 0) return;
+      const KvTile next = posted(stage ^ 1);
+      if (next.first_key >= 0) {
         load_keys(next, stage ^ 1);
         load_values(next, stage ^ 1);
         commit_copies();
         if (is_scout()) post_next(stage);
-      });
+      }
+      visit(tile, stage);
       tile = posted(stage ^ 1);
       if (tile.first_key < 0) break;
       stage ^= 1;
@@ -231,7 +179,7 @@ class ForwardTile {
     while (true) {
       wait_for_copies();
       __syncthreads();
-      visit(tile, 0, [] {});
+      visit(tile, 0);
       slot ^= 1;
       tile = posted(slot);
       if (tile.first_key < 0) break;
@@ -250,59 +198,65 @@ class ForwardTile {
     prepare_queries();
   }
 
-  // Works a tile off, step by step; `prefetch` is called once the first products are under way.
-  template <class Prefetch>
-  __forceinline__ void visit(const KvTile& tile, int stage, const Prefetch& prefetch) {
+  __forceinline__ void visit(const KvTile& tile, int stage) {
+    if (tile.masked) {
+      visit_masked(tile, stage);
+    } else {
+      visit_full(tile, stage);
+    }
+  }
+
+  __forceinline__ void visit_full(const KvTile& tile, int stage) {
+    const LaneAddress<typename S::QkRows> q = query_lane_address<Plan, S>(q_address());
     const LaneAddress<typename S::QkRows> k = key_lane_address<S>(k_address(stage));
-    prefetch();
     const ValueLaneAddress<S> v(v_address(stage));
 #pragma unroll 1
-    for (int step_first = 0; step_first < Plan::tile_kv; step_first += Plan::step_kv) {
-      const BlockVerdict verdict = rows_.judge_step(params_, work(), tile, step_first);
+    for (int step_first = 0; step_first < Plan::tile_kv; step_first += S::step_keys) {
       Scores<S> s;
-      if (verdict != BlockVerdict::empty) compute_scores<Plan, S>(s, queries_.reader(q_address()), k, step_first);
-      if (verdict == BlockVerdict::empty) continue;
-      modify(s, verdict, tile, stage, step_first);
-      softmax_.raise_origins(s, o_);
-      softmax_.exponentials(s);
-      accumulate_step(s, v, step_first);
-    }
-  }
-
-  // Softmax and accumulation of a step whose scores are in `s`, among them the products of the step after it.
-  __forceinline__ void finish_step(Scores<S>& s, Scores<S>& ahead, const LaneAddress<typename S::QkRows>& ahead_k,
-                                   int ahead_row, const KvTile& tile, int stage, int step_first,
-                                   const ValueLaneAddress<S>& v) {
-    const BlockVerdict verdict = rows_.judge_step(params_, work(), tile, step_first);
-    if (verdict == BlockVerdict::empty) {
-      compute_scores<Plan, S>(ahead, queries_.reader(q_address()), ahead_k, ahead_row);
-      return;
-    }
-    modify(s, verdict, tile, stage, step_first);
-    softmax_.raise_origins(s, o_);
-    compute_scores<Plan, S>(ahead, queries_.reader(q_address()), ahead_k, ahead_row,
-                            [&](int d) { softmax_.exponentials(s, d, S::depths); });
-    accumulate_step(s, v, step_first);
-  }
-
-  __forceinline__ void accumulate_step(const Scores<S>& exponentials, const ValueLaneAddress<S>& v, int step_first) {
-    const Probabilities<S> p = to_operand<Plan, S>(exponentials);
-    accumulate<Plan, S>(o_, p, v, step_first);
-    softmax_.add_to_sums(p);
-  }
-
-  __forceinline__ void modify(Scores<S>& s, BlockVerdict verdict, const KvTile& tile, int stage, int step_first) {
-    if (verdict == BlockVerdict::partial) {
-      modify_scores<Plan, Mods, true, S>(s, params_, work(), rows_, stage, tile, step_first);
-    } else {
+      compute_scores<Plan, S>(s, q, k, step_first);
       modify_scores<Plan, Mods, false, S>(s, params_, work(), rows_, stage, tile, step_first);
+      finish_step<S>(s, v, step_first);
     }
+  }
+
+  __forceinline__ void visit_masked(const KvTile& tile, int stage) {
+    using M = MaskedShape<Plan, Mods>;
+    const LaneAddress<typename S::QkRows> q = query_lane_address<Plan, S>(q_address());
+    const LaneAddress<typename S::QkRows> k = key_lane_address<S>(k_address(stage));
+    const ValueLaneAddress<M> v(v_address(stage));
+    // Without a score mod only masked tiles need the row level: computed for each, it leaves full tiles the registers.
+    ThreadRows<Plan, Mods> rows = rows_;
+    if constexpr (!Mods::has_score_mod && Mods::mask_kind != MaskKind::none) rows.compute(params_, work());
+#pragma unroll 1
+    for (int step_first = 0; step_first < Plan::tile_kv; step_first += M::step_keys) {
+      const int first_key = tile.first_key + step_first;
+      const BlockVerdict verdict = rows.judge_step(params_, work(), first_key, first_key + M::step_keys);
+      if (verdict == BlockVerdict::empty) continue;
+      Scores<M> s;
+      compute_scores<Plan, M>(s, q, k, step_first);
+      if (verdict == BlockVerdict::partial) {
+        const bool kept =
+            modify_scores<Plan, Mods, true, M>(s, params_, work(), rows, stage, tile, step_first);
+        if (Mods::mask_kind == MaskKind::general && !__any_sync(0xffffffffu, kept)) continue;
+      } else {
+        modify_scores<Plan, Mods, false, M>(s, params_, work(), rows, stage, tile, step_first);
+      }
+      finish_step<M>(s, v, step_first);
+    }
+  }
+
+  template <class Step>
+  __forceinline__ void finish_step(Scores<Step>& s, const ValueLaneAddress<Step>& v, int step_first) {
+    softmax_.raise_origins(s, o_);
+    softmax_.exponentials(s);
+    const Probabilities<Step> p = to_operand<Plan, Step>(s);
+    accumulate<Plan, Step>(o_, p, v, step_first);
+    softmax_.add_to_sums(p);
   }
 
   const ForwardArguments& args_;
   const Params& params_;
   typename Mods::Uniform uniform_;
-  QueryFragments<Plan, S, Plan::q_in_registers> queries_;
   ThreadRows<Plan, Mods> rows_;
   Accumulator<S> o_;
   Softmax<Plan, Mods, S> softmax_;

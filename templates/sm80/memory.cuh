@@ -62,44 +62,39 @@ __forceinline__ void load_rows(uint32 tile_address, const uint8* matrix, int64 r
                                int row_count) {
   constexpr int chunks = Rows::chunks;
   constexpr int row_data_bytes = head_dim * element_bytes;
-  constexpr int total = tile_rows * chunks;
+  // Every thread keeps its chunk and walks down the rows; threads left over by the division stay idle.
+  static_assert(chunks <= threads, "a row has more chunks than the CTA has threads");
+  constexpr int row_step = threads / chunks;
   const int thread = thread_index();
+  const int chunk = thread % chunks;
+  int row = thread / chunks;
+  if (threads % chunks != 0 && row >= row_step) return;
   const int64 row_stride_bytes = row_stride_elems * element_bytes;
-  const uint8* tile = matrix + first_row * row_stride_bytes;
+  const int64 step_bytes = row_step * row_stride_bytes;
+  const uint8* source = matrix + (first_row + row) * row_stride_bytes + chunk * 16;
   const int rows_left = row_count - first_row;
 
-  if constexpr (threads % chunks == 0) {
-    // Every thread keeps its chunk and walks down the rows.
-    constexpr int row_step = threads / chunks;
-    const int chunk = thread % chunks;
-    int row = thread / chunks;
-    const uint8* source = tile + row * row_stride_bytes + chunk * 16;
-    const int column_bytes = min(max(row_data_bytes - chunk * 16, 0), 16);
-    const int64 step_bytes = row_step * row_stride_bytes;
+  // The swizzle repeats every eight rows.
+  constexpr bool fixed_pattern = !Rows::swizzled || row_step % 8 == 0;
+  const int column_bytes = row_data_bytes == chunks * 16 ? 16 : min(max(row_data_bytes - chunk * 16, 0), 16);
+  if (fixed_pattern && rows_left >= tile_rows) {
+    // The common case, with nothing to check for a chunk but its address.
     const uint32 target = tile_address + Rows::offset(row, chunk);
-    if (row_data_bytes % 16 == 0 && row_step % 8 == 0 && tile_rows % row_step == 0 && rows_left >= tile_rows) {
-      // The common case, with nothing to check for a chunk but its address.
 #pragma unroll 4
-      for (int i = 0; i < tile_rows / row_step; ++i) {
-        copy_chunk<vector_bytes>(target + i * row_step * Rows::row_bytes, source, 16);
-        source += step_bytes;
-      }
-      return;
-    }
-#pragma unroll 1
-    for (; row < tile_rows; row += row_step) {
-      copy_chunk<vector_bytes>(tile_address + Rows::offset(row, chunk), source, row < rows_left ? column_bytes : 0);
+    for (int i = 0; i < tile_rows / row_step; ++i) {
+      copy_chunk<vector_bytes>(target + i * row_step * Rows::row_bytes, source, column_bytes);
       source += step_bytes;
     }
-  } else {
-#pragma unroll 1
-    for (int i = thread; i < total; i += threads) {
-      const int row = i / chunks;
-      const int chunk = i % chunks;
-      const int column_bytes = min(max(row_data_bytes - chunk * 16, 0), 16);
-      copy_chunk<vector_bytes>(tile_address + Rows::offset(row, chunk), tile + row * row_stride_bytes + chunk * 16,
-                               row < rows_left ? column_bytes : 0);
+    if constexpr (tile_rows % row_step != 0) {
+      constexpr int last = tile_rows / row_step * row_step;
+      if (row + last < tile_rows) copy_chunk<vector_bytes>(target + last * Rows::row_bytes, source, column_bytes);
     }
+    return;
+  }
+#pragma unroll 1
+  for (; row < tile_rows; row += row_step) {
+    copy_chunk<vector_bytes>(tile_address + Rows::offset(row, chunk), source, row < rows_left ? column_bytes : 0);
+    source += step_bytes;
   }
 }
 

@@ -91,12 +91,9 @@ struct ThreadRows {
 #pragma unroll
     for (int r = 0; r < S::rows; ++r) values[r] = Mods::row(params, work.context, work.uniform, q_idx(work, r));
   }
-  // What a step of a masked tile is for this warp: a whole tile's mask often decides itself within a warp's rows.
+  // What a step of a masked tile is for this warp: a tile's mask often decides itself within a warp's rows.
   __forceinline__ BlockVerdict judge_step(const typename Mods::Params& params, const WorkTile<Mods>& work,
-                                          const KvTile& tile, int step_first) const {
-    if (!tile.masked) return BlockVerdict::full;
-    const int first_key = tile.first_key + step_first;
-    const int end = first_key + Plan::step_kv;
+                                          int first_key, int end) const {
     if (first_key >= work.context.kv_len) return BlockVerdict::empty;
     if constexpr (Mods::mask_kind == MaskKind::band) {
       BandRange range;
@@ -123,20 +120,19 @@ struct ThreadRows {
 };
 
 // Applies the score mod, and with `masked` the mask, the end of the keys and the visit's row range, to the scores of
-// keys [tile.first_key + step_first, + step_kv). Masked scores become -inf.
+// keys [tile.first_key + step_first, + step). Masked scores become -inf. Returns whether this thread kept any.
 template <class Plan, class Mods, bool masked, class S>
-__forceinline__ void modify_scores(Scores<S>& s, const typename Mods::Params& params, const WorkTile<Mods>& work,
+__forceinline__ bool modify_scores(Scores<S>& s, const typename Mods::Params& params, const WorkTile<Mods>& work,
                                    const ThreadRows<Plan, Mods>& rows, int buffer, const KvTile& tile, int step_first) {
   using Staged = StagedLevels<Plan, Mods>;
-  if constexpr (!masked && !Mods::has_score_mod) return;
+  if constexpr (!masked && !Mods::has_score_mod) return true;
   const TileContext& t = work.context;
   const int thread_key = 2 * (thread_index() % 4);
   const int zero = opaque_zero();
   const int first_row = rows.first();
   const int first_key = tile.first_key + step_first + thread_key;  // this thread's first key of the step
 
-  // kv_idx - q_idx of the thread's first row and key, converted once a tile. An element adds an exact constant that
-  // depends only on which diagonal of the fragment it is on, so that elements of a diagonal share what follows from it.
+  // kv_idx - q_idx of the thread's first row and key, converted once a step; rows and elements add exact constants.
   const float delta = static_cast<float>(first_key - (work.q_first + first_row) + zero);
 
   // Keys kept for each row as offsets from first_key.
@@ -161,6 +157,7 @@ __forceinline__ void modify_scores(Scores<S>& s, const typename Mods::Params& pa
     }
   }
 
+  bool any_kept = !masked;
 #pragma unroll
   for (int j = 0; j < S::key_tiles; ++j) {
 #pragma unroll
@@ -172,7 +169,7 @@ __forceinline__ void modify_scores(Scores<S>& s, const typename Mods::Params& pa
 #pragma unroll
       for (int r = 0; r < S::rows; ++r) {
         float& score = s.x[r / 2][j][r % 2 * 2 + e];
-        const Element element{q_idx[r], kv_idx, delta + static_cast<float>(offset - 8 * r)};
+        const Element element{q_idx[r], kv_idx, __fadd_rn(delta + static_cast<float>(-8 * r), static_cast<float>(offset))};
         const typename Mods::Diagonal diagonal =
             Staged::diagonal(buffer, first_row + 8 * r - tile_key + Plan::tile_kv - 1);
         float modified = score;
@@ -185,12 +182,14 @@ __forceinline__ void modify_scores(Scores<S>& s, const typename Mods::Params& pa
           if constexpr (Mods::mask_kind == MaskKind::general) {
             kept = kept & Mods::keep(params, t, work.uniform, rows.values[r], column, diagonal, element);
           }
+          any_kept |= kept;
           modified = kept ? modified : -infinity();
         }
         score = modified;
       }
     }
   }
+  return any_kept;
 }
 
 }  // namespace sm80

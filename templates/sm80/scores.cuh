@@ -21,36 +21,6 @@ __forceinline__ LaneAddress<typename S::QkRows> query_lane_address(uint32 q_addr
   return {q_address, thread / 32 * Plan::rows_per_warp + thread % 16, thread % 32 / 16};
 }
 
-// The query rows of a warp: left in shared memory and read anew for each step, or kept in registers.
-template <class Plan, class S, bool in_registers>
-struct QueryFragments {
-  struct Reader {
-    LaneAddress<typename S::QkRows> address;
-    __forceinline__ Fragment4 get(int i, int d) const { return load_matrices(address.at(16 * i, 2 * d)); }
-  };
-  __forceinline__ void load(uint32) {}
-  __forceinline__ Reader reader(uint32 q_address) const { return {query_lane_address<Plan, S>(q_address)}; }
-};
-
-template <class Plan, class S>
-struct QueryFragments<Plan, S, true> {
-  struct Reader {
-    const QueryFragments& from;
-    __forceinline__ Fragment4 get(int i, int d) const { return from.fragments[i][d]; }
-  };
-  Fragment4 fragments[S::row_tiles][S::depths];
-
-  __forceinline__ void load(uint32 q_address) {
-    const LaneAddress<typename S::QkRows> address = query_lane_address<Plan, S>(q_address);
-#pragma unroll
-    for (int i = 0; i < S::row_tiles; ++i) {
-#pragma unroll
-      for (int d = 0; d < S::depths; ++d) fragments[i][d] = load_matrices(address.at(16 * i, 2 * d));
-    }
-  }
-  __forceinline__ Reader reader(uint32) const { return {*this}; }
-};
-
 // Where a lane reads K: matrices (keys 0-7, first chunk), (keys 0-7, second), (keys 8-15, first), (keys 8-15, second).
 template <class S>
 __forceinline__ LaneAddress<typename S::QkRows> key_lane_address(uint32 k_address) {
@@ -70,32 +40,27 @@ __forceinline__ void clear(Scores<S>& s) {
   }
 }
 
-struct Nothing {
-  __forceinline__ void operator()(int) const {}
-};
-
-// s = Q K^T for keys [first_row, first_row + step_kv) of the tile that `k` points into. `between(d)` is called after the
-// products of depth d, for work that is to fill the gaps between tensor core instructions.
-template <class Plan, class S, class Queries, class Between = Nothing>
-__forceinline__ void compute_scores(Scores<S>& s, const Queries& queries, const LaneAddress<typename S::QkRows>& k,
-                                    int first_row, const Between& between = Between()) {
+// s = Q K^T for keys [first_row, first_row + step) of the tile that `k` points into. Q is read from shared memory anew for
+// each step: the registers go to the scores.
+template <class Plan, class S>
+__forceinline__ void compute_scores(Scores<S>& s, const LaneAddress<typename S::QkRows>& q,
+                                    const LaneAddress<typename S::QkRows>& k, int first_row) {
   clear(s);
   if constexpr (!S::is_f32) {
 #pragma unroll
     for (int d = 0; d < S::depths; ++d) {
-      Fragment4 q[S::row_tiles];
+      Fragment4 queries[S::row_tiles];
 #pragma unroll
-      for (int i = 0; i < S::row_tiles; ++i) q[i] = queries.get(i, d);
+      for (int i = 0; i < S::row_tiles; ++i) queries[i] = load_matrices(q.at(16 * i, 2 * d));
 #pragma unroll
       for (int j = 0; j < S::key_tiles; j += 2) {
         const Fragment4 keys = load_matrices(k.at(first_row + 8 * j, 2 * d));
 #pragma unroll
         for (int i = 0; i < S::row_tiles; ++i) {
-          multiply_add<Plan::dtype>(s.x[i][j], q[i].x, keys.x[0], keys.x[1]);
-          multiply_add<Plan::dtype>(s.x[i][j + 1], q[i].x, keys.x[2], keys.x[3]);
+          multiply_add<Plan::dtype>(s.x[i][j], queries[i].x, keys.x[0], keys.x[1]);
+          multiply_add<Plan::dtype>(s.x[i][j + 1], queries[i].x, keys.x[2], keys.x[3]);
         }
       }
-      between(d);
     }
   } else {
     // Three tf32 products for one fp32 product. The tensor core truncates when it accumulates, so only a few products
@@ -108,9 +73,9 @@ __forceinline__ void compute_scores(Scores<S>& s, const Queries& queries, const 
       for (int i = 0; i < S::row_tiles; ++i) {
 #pragma unroll
         for (int c = 0; c < chain; ++c) {
-          const Fragment4 q = queries.get(i, d0 + c);
+          const Fragment4 queries = load_matrices(q.at(16 * i, 2 * (d0 + c)));
 #pragma unroll
-          for (int r = 0; r < 4; ++r) split_tf32(q.x[r], q_high[i][c][r], q_low[i][c][r]);
+          for (int r = 0; r < 4; ++r) split_tf32(queries.x[r], q_high[i][c][r], q_low[i][c][r]);
         }
       }
 #pragma unroll

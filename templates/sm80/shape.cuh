@@ -8,10 +8,9 @@
 //   int warps;
 //   int rows_per_warp;      a multiple of 16; tile_q = warps * rows_per_warp
 //   int tile_kv;            keys per stage of shared memory; a multiple of step_kv
-//   int step_kv;            keys whose scores a warp holds in registers at a time; a multiple of 16
+//   int step_kv;            keys whose scores a warp holds in registers at a time; a multiple of 16. Tiles that need the
+//                           mask are worked off in steps of at most 32 keys, so that a warp can leave out more of them
 //   int stages;             K and V tiles in flight, 1 or 2
-//   bool q_in_registers;    keep the fragments of Q in registers rather than reloading them for each step
-//   bool overlap_steps;     compute the next step's scores before this step's softmax
 //   int min_blocks;         CTAs per SM that the registers are limited for
 //   int vector_bytes;       16, 8, 4 or 2 (not under the element's size): every row of q, k, v and out starts at a
 //                           multiple of it
@@ -45,7 +44,8 @@ struct SharedRows {
   }
 };
 
-template <class Plan, class Mods>
+// `step`: keys per step.
+template <class Plan, class Mods, int step = Plan::step_kv>
 struct Shape {
   static constexpr bool is_f32 = Plan::dtype == DType::f32;
   static constexpr int element_bytes = is_f32 ? 4 : 2;
@@ -58,9 +58,9 @@ struct Shape {
   // of each m16 tile, eight apart.
   static constexpr int row_tiles = Plan::rows_per_warp / 16;
   static constexpr int rows = 2 * row_tiles;
-  static constexpr int key_tiles = Plan::step_kv / 8;
+  static constexpr int step_keys = step;
+  static constexpr int key_tiles = step / 8;
   static constexpr int out_tiles = dim_v / 8;
-  static constexpr int steps = Plan::tile_kv / Plan::step_kv;
   // One mma's depth along the head dimension in elements, always two chunks.
   static constexpr int depth = 32 / element_bytes;
   static constexpr int depths = dim_qk / depth;
@@ -90,6 +90,11 @@ struct Shape {
   static_assert(Plan::stages == 1 || Plan::stages == 2, "stages");
   static_assert(Plan::vector_bytes >= element_bytes && Plan::vector_bytes <= 16, "vector_bytes");
 };
+
+// The steps of tiles that need the mask.
+template <class Plan, class Mods>
+using MaskedShape =
+    Shape<Plan, Mods, Plan::step_kv <= 32 ? Plan::step_kv : (Plan::tile_kv % 32 == 0 ? 32 : 16)>;
 
 }  // namespace sm80
 }  // namespace attnc

@@ -54,7 +54,8 @@ struct Softmax {
   }
 
   // Raises the origins, and rescales what was accumulated under the old ones, where the step's scores demand it.
-  __forceinline__ void raise_origins(const Scores<S>& s, Accumulator<S>& o) {
+  template <class Step>
+  __forceinline__ void raise_origins(const Scores<Step>& s, Accumulator<S>& o) {
     if constexpr (bounded) return;
     float largest[S::rows];
     bool raise = false;
@@ -62,7 +63,7 @@ struct Softmax {
     for (int r = 0; r < S::rows; ++r) {
       largest[r] = s.x[r / 2][0][r % 2 * 2];
 #pragma unroll
-      for (int j = 0; j < S::key_tiles; ++j) {
+      for (int j = 0; j < Step::key_tiles; ++j) {
         largest[r] = fmaxf(largest[r], fmaxf(s.x[r / 2][j][r % 2 * 2], s.x[r / 2][j][r % 2 * 2 + 1]));
       }
       raise |= fmaf(largest[r], to_log2, -origin[r]) > slack_log2;
@@ -87,39 +88,39 @@ struct Softmax {
     }
   }
 
-  // Scores to exponentials, in place, and their row sums: share `part` of `parts` of the step's fragments.
-  __forceinline__ void exponentials(Scores<S>& s, int part, int parts) {
-    constexpr int fragments = S::row_tiles * S::key_tiles;
+  // Scores to exponentials, in place.
+  template <class Step>
+  __forceinline__ void exponentials(Scores<Step>& s) {
 #pragma unroll
-    for (int fragment = 0; fragment < fragments; ++fragment) {
-      if (fragment * parts / fragments != part) continue;
-      const int i = fragment % S::row_tiles;
-      const int j = fragment / S::row_tiles;
+    for (int j = 0; j < Step::key_tiles; ++j) {
 #pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const int r = 2 * i + e / 2;
-        float exponent = s.x[i][j][e];
-        if constexpr (!Mods::has_score_mod) {
-          exponent = fmaf(exponent, to_log2, -origin[r]);
-        } else if constexpr (!bounded || BoundedScores<Plan, Mods>::shift > 0.0f) {
-          exponent -= origin[r];
+      for (int i = 0; i < S::row_tiles; ++i) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          const int r = 2 * i + e / 2;
+          float exponent = s.x[i][j][e];
+          if constexpr (!Mods::has_score_mod) {
+            exponent = fmaf(exponent, to_log2, -origin[r]);
+          } else if constexpr (!bounded || BoundedScores<Plan, Mods>::shift > 0.0f) {
+            exponent -= origin[r];
+          }
+          s.x[i][j][e] = exp2_approx(exponent);
         }
-        s.x[i][j][e] = exp2_approx(exponent);
-      }
-      if constexpr (!sums_by_mma) {
-        sum[i][0] += s.x[i][j][0] + s.x[i][j][1];
-        sum[i][2] += s.x[i][j][2] + s.x[i][j][3];
+        if constexpr (!sums_by_mma) {
+          sum[i][0] += s.x[i][j][0] + s.x[i][j][1];
+          sum[i][2] += s.x[i][j][2] + s.x[i][j][3];
+        }
       }
     }
   }
-  __forceinline__ void exponentials(Scores<S>& s) { exponentials(s, 0, 1); }
 
   // Adds a step's rounded exponentials to the row sums, as a product with ones.
-  __forceinline__ void add_to_sums(const Probabilities<S>& p) {
+  template <class Step>
+  __forceinline__ void add_to_sums(const Probabilities<Step>& p) {
     if constexpr (sums_by_mma) {
       constexpr uint32 ones = Plan::dtype == DType::bf16 ? 0x3f803f80u : 0x3c003c00u;
 #pragma unroll
-      for (int k = 0; k < S::key_tiles / 2; ++k) {
+      for (int k = 0; k < Step::key_tiles / 2; ++k) {
 #pragma unroll
         for (int i = 0; i < S::row_tiles; ++i) multiply_add<Plan::dtype>(sum[i], p.x[i][k], ones, ones);
       }
