@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// A quick benchmark for tools/gpu_check.sh: what a first call, a cached one and a warm one cost, and the speed of the named
+// variants. CUDA events around one call, L2 flushed before each, median of the rounds. Random inputs.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "compiler/ir/half.h"
+#include "dsl/stock.h"
+#include "tests/gpu/gpu_runner.h"
+
+namespace attnc::testing {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using cuda::check;
+using cuda::driver;
+
+double microseconds_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+/// Time of `enqueue` on the device, in milliseconds.
+class DeviceTimer {
+ public:
+  DeviceTimer() : flush_(flush_bytes) {
+    check(driver().event_create(&start_, 0), "creating an event");
+    check(driver().event_create(&end_, 0), "creating an event");
+  }
+  ~DeviceTimer() {
+    driver().event_destroy(start_);
+    driver().event_destroy(end_);
+  }
+  template <class Enqueue>
+  double median_ms(const Stream& stream, int rounds, Enqueue&& enqueue) {
+    std::vector<double> times;
+    for (int round = -2; round < rounds; ++round) {
+      check(driver().memset_d32_async(reinterpret_cast<cuda::CUdeviceptr>(flush_.data()), 0, flush_bytes / 4, stream.get()), "flushing L2");
+      check(driver().event_record(start_, stream.get()), "recording an event");
+      enqueue();
+      check(driver().event_record(end_, stream.get()), "recording an event");
+      check(driver().event_synchronize(end_), "running the kernel");
+      float ms = 0;
+      check(driver().event_elapsed_time(&ms, start_, end_), "reading a time");
+      if (round >= 0) times.push_back(static_cast<double>(ms));
+    }
+    return median(times);
+  }
+
+ private:
+  static constexpr std::size_t flush_bytes = std::size_t{128} << 20;
+  DeviceBytes flush_;
+  cuda::CUevent start_ = nullptr, end_ = nullptr;
+};
+
+struct Variant {
+  std::string name;
+  ModCase mods;
+  double share = 1;  ///< of the score matrix that counts as work
+  bool table = false;
+};
+
+std::vector<std::byte> random_bf16(std::size_t elements, unsigned seed) {
+  std::vector<std::byte> bytes(elements * 2);
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  // A period that is no multiple of a row keeps rows different; drawing every element would take minutes.
+  std::vector<std::uint16_t> pattern(1000003);
+  for (std::uint16_t& value : pattern) value = ir::float_to_bf16(normal(random));
+  for (std::size_t i = 0; i < elements; ++i) std::memcpy(&bytes[2 * i], &pattern[i % pattern.size()], 2);
+  return bytes;
+}
+
+void run(const Variant& variant, int B, int H, int S, int D, DeviceTimer& timer) {
+  const Stream stream;
+  const ProblemSpec spec{.dtype = DType::bf16, .batch = B, .q_heads = H, .kv_heads = H, .q_len = S, .kv_len = S, .head_dim = D, .head_dim_v = D};
+  const Attention attention = make_attention(variant.mods, spec, Device::cuda());
+  const std::size_t elements = static_cast<std::size_t>(B) * static_cast<std::size_t>(H) * static_cast<std::size_t>(S) * static_cast<std::size_t>(D);
+  const DeviceBytes q(random_bf16(elements, 1)), k(random_bf16(elements, 2)), v(random_bf16(elements, 3)), out(elements * 2);
+  const auto view = [&](const DeviceBytes& bytes) { return TensorView(static_cast<void*>(bytes.data()), DType::bf16, {B, H, S, D}); };
+  std::vector<float> slopes(static_cast<std::size_t>(H));
+  for (int h = 0; h < H; ++h) slopes[static_cast<std::size_t>(h)] = std::exp2(-8.0f * static_cast<float>(h + 1) / static_cast<float>(H));
+  DeviceBytes slope(slopes.size() * sizeof(float));
+  slope.write(slopes.data(), slopes.size() * sizeof(float));
+  const std::vector<BufferValue> buffers = {{"slope", TensorView(static_cast<void*>(slope.data()), DType::f32, {H})}};
+  ForwardOptions options;
+  options.stream = stream.get();
+  if (variant.name.find("alibi") != std::string::npos) options.buffers = buffers;
+  BlockMask mask;
+  if (variant.table) {
+    BlockMaskOptions mask_options;
+    mask_options.device = Device::cuda();
+    mask = BlockMask::create(variant.mods.mask, 1, 1, S, S, mask_options);
+    options.block_mask = &mask;
+  }
+  const double ms = timer.median_ms(stream, 10, [&] { attention.forward(view(q), view(k), view(v), view(out), options); });
+  const double flop = 4.0 * B * H * static_cast<double>(S) * S * D * variant.share;
+  fmt::print("{:<22} D={:<4} B={} H={} S={:<6} {:8.3f} ms {:7.0f} TFLOP/s\n", variant.name, D, B, H, S, ms, flop / ms / 1e9);
+}
+
+void host_costs() {
+  const ModCase mods{"capped_causal", stock::soft_cap(param("cap", 30.0f)), stock::causal(), {}};
+  const ProblemSpec spec{.dtype = DType::bf16, .q_len = 64, .kv_len = 64};
+  auto start = Clock::now();
+  const Attention first = make_attention(mods, spec, Device::cuda());
+  first.prepare();
+  fmt::print("prepare                {:10.1f} us\n", microseconds_since(start));
+  start = Clock::now();
+  const Attention second = make_attention(mods, spec, Device::cuda());
+  second.prepare();
+  fmt::print("prepare, from the disk {:10.1f} us\n", microseconds_since(start));
+  Problem problem(spec);
+  DeviceProblem device(problem, mods);
+  const Stream stream;
+  std::vector<double> times;
+  for (int round = 0; round < 30; ++round) {
+    constexpr int calls = 50;
+    start = Clock::now();
+    for (int i = 0; i < calls; ++i) device.forward(first, nullptr, stream.get());
+    times.push_back(microseconds_since(start) / calls);
+    stream.synchronize();
+  }
+  fmt::print("forward, host time     {:10.2f} us\n", median(times));
+}
+
+int bench() {
+  if (!has_gpu()) {
+    fmt::print("no CUDA device\n");
+    return 3;
+  }
+  const GpuScope scope;
+  host_costs();
+  DeviceTimer timer;
+  const double window_share = 1 - (1 - 1024.0 / 8192) * (1 - 1024.0 / 8192) / 2 - 0.5;
+  const std::vector<Variant> variants = {
+      {"dense", {}},
+      {"causal", {"", {}, stock::causal(), {}}, 0.5},
+      {"causal, table", {"", {}, stock::causal(), {}}, 0.5, true},
+      {"softcap", {"", stock::soft_cap(30.0f), {}, {}}},
+      {"softcap, parameter", {"", stock::soft_cap(param("cap", 30.0f)), {}, {}}},
+      {"causal alibi", {"", stock::alibi(), stock::causal(), {}}, 0.5},
+      {"window 1024", {"", {}, stock::sliding_window(1024), {}}, window_share},
+      {"window, parameter", {"", {}, stock::sliding_window(param("window", 1024)), {}}, window_share},
+  };
+  for (const int D : {64, 128})
+    for (const Variant& variant : variants) run(variant, 2, 16, 8192, D, timer);
+  run(variants[0], 2, 8, 8192, 256, timer);
+  run({"neighborhood 56, 5", {"", {}, stock::neighborhood(56, 5), {}}}, 8, 12, 3136, 64, timer);
+  run(variants[3], 8, 12, 3136, 64, timer);
+  return 0;
+}
+
+}  // namespace
+}  // namespace attnc::testing
+
+int main() {
+  try {
+    return attnc::testing::bench();
+  } catch (const attnc::Error& error) {
+    fmt::print("{}\n", error.what());
+    return 1;
+  }
+}
