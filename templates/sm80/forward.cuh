@@ -152,21 +152,21 @@ class ForwardTile {
     load_keys(tile, 0);
     load_values(tile, 0);
     wait_for_queries();
-    int stage = 0;
+    bool second = false;  // the stage in use: a predicate, where an integer would take a register across the visit
     while (true) {
       wait_for_copies();
       __syncthreads();  // this tile is there, and nobody reads the other stage any more
-      const KvTile next = posted(stage ^ 1);
+      const KvTile next = posted(!second);
       if (next.first_key >= 0) {
-        load_keys(next, stage ^ 1);
-        load_values(next, stage ^ 1);
+        load_keys(next, !second);
+        load_values(next, !second);
         commit_copies();
-        if (is_scout()) post_next(stage);
+        if (is_scout()) post_next(second);
       }
-      visit(tile, stage);
-      tile = posted(stage ^ 1);
+      visit(tile, second);
+      tile = posted(!second);
       if (tile.first_key < 0) break;
-      stage ^= 1;
+      second = !second;
     }
   }
 
