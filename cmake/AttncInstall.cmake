@@ -4,6 +4,7 @@
 #   include/attnc/attnc.h             the one header users name; C sees the C API, C++ sees both
 #   include/attnc/{dsl,runtime}/*.h   what it includes, by relative paths: nothing else goes on the include path
 #   lib/libattnc.{a,so}, lib/cmake/attnc/, lib/pkgconfig/attnc.pc
+#   bin/attnc                         the command line tool, where it is built
 #
 # Everything is relative to the prefix, so an installed tree may be moved.
 include(GNUInstallDirs)
@@ -25,6 +26,15 @@ install(TARGETS attnc EXPORT attncTargets
   LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}"
   RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}"
   INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+
+# An LLVM or oneTBB outside the loader's own folders is found again at run time.
+set_target_properties(attnc PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+if(TARGET attnc_cli)
+  file(RELATIVE_PATH attnc_bin_to_lib "/prefix/${CMAKE_INSTALL_BINDIR}" "/prefix/${CMAKE_INSTALL_LIBDIR}")
+  set_target_properties(attnc_cli PROPERTIES
+    INSTALL_RPATH "$ORIGIN/${attnc_bin_to_lib}" INSTALL_RPATH_USE_LINK_PATH ON)
+  install(TARGETS attnc_cli RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+endif()
 
 # What a static libattnc still needs at link time. A shared one brings its own.
 get_target_property(attnc_type attnc TYPE)

@@ -86,11 +86,11 @@ foreach(symbol IN LISTS symbols)
   string(REGEX REPLACE "@.*$" "" name "${name}")
   if(name MATCHES "^attnc_[a-z0-9_]+$" AND kind STREQUAL "T")
     list(APPEND defined "${name}")
-  elseif(SHARED AND NOT kind STREQUAL "A" AND
-         NOT name MATCHES "^(typeinfo for |typeinfo name for |vtable for )?attnc::(stock::)?[A-Za-z]+[^:]*(::(~?[A-Za-z]+|operator[^:]*)\\(.*|\\(.*)?$")
-    list(APPEND strangers "${name}")
-  elseif(SHARED AND name MATCHES "attnc::(ir|passes|bounds|plan|cuda|cpu|cache|c_api)::|::State|::Impl")
-    list(APPEND strangers "${name}")
+  elseif(SHARED AND NOT kind STREQUAL "A")  # A: the version node itself
+    if(NOT name MATCHES "^(typeinfo for |typeinfo name for |vtable for )?attnc::" OR
+       name MATCHES "^[^(]*(attnc::(bounds|c_api|cache|cpu|cuda|ir|passes|plan|text)::|::State|::Impl|anonymous)")
+      list(APPEND strangers "${name}")
+    endif()
   endif()
 endforeach()
 list(SORT declared)
