@@ -27,10 +27,7 @@ struct Planned {
   plan::TilePlan plan;
 };
 
-Planned print_and_plan(const ir::Program& natural, const ir::Program& program, const KernelRequest& request,
-                       const PrintOptions& options) {
-  Planned planned;
-  planned.mods = print_mods(natural, program, options);
+plan::Problem problem_of(const KernelRequest& request, const ModsTraits& mods) {
   plan::Problem problem;
   problem.dtype = request.dtype;
   problem.head_dim_qk = request.head_dim_qk;
@@ -39,8 +36,24 @@ Planned print_and_plan(const ir::Program& natural, const ir::Program& program, c
   problem.kv_block = request.kv_block;
   problem.vector_bytes = request.vector_bytes;
   problem.tensor_maps = request.tensor_maps;
-  problem.mods = planned.mods.traits;
-  planned.plan = plan::make_plan(problem, request.target);
+  problem.mods = mods;
+  return problem;
+}
+
+Planned print_and_plan(const ir::Program& natural, const ir::Program& program, const KernelRequest& request,
+                       PrintOptions options) {
+  Planned planned;
+  // Without a maximum no exponential is exactly 1, which shows where P or its sum is rounded coarsely (bf16 in the portable
+  // kernel) or judged finely (f32): a row with one key then misses its lse by P's rounding.
+  options.use_score_bound = request.dtype != DType::f32;
+  options.natural_units = request.dtype == DType::f32;
+  planned.mods = print_mods(natural, program, options);
+  planned.plan = plan::make_plan(problem_of(request, planned.mods.traits), request.target);
+  if (planned.plan.family == plan::KernelFamily::sm80 && request.dtype == DType::bf16 &&
+      planned.mods.traits.score_bound_log2 > 0) {
+    options.use_score_bound = false;
+    planned.mods = print_mods(natural, program, options);
+  }
   return planned;
 }
 

@@ -85,9 +85,37 @@ int element_cost(const DeviceProgram& program, int result) {
   return cost;
 }
 
+/// The program as written, reading dot * scale for the score: what kernel_form gives, without log2 units.
+ir::Program natural_form(const ir::Program& program) {
+  ir::Program result;
+  result.params = program.params;
+  result.buffers = program.buffers;
+  std::vector<ir::ValueId> renamed;
+  const auto renamed_or_none = [&](ir::ValueId id) { return id == no_value ? no_value : renamed[static_cast<std::size_t>(id)]; };
+  for (ir::Inst inst : program.insts) {
+    if (inst.op == Op::input && inst.input == Input::score) {
+      ir::Inst dot = inst, scale = inst, product = inst;
+      dot.input = Input::dot;
+      scale.input = Input::scale;
+      product.op = Op::mul;
+      product.operand_count = 2;
+      product.operands[0] = result.append(dot);
+      product.operands[1] = result.append(scale);
+      renamed.push_back(result.append(product));
+      continue;
+    }
+    for (std::size_t i = 0; i < inst.operand_count; ++i) inst.operands[i] = renamed_or_none(inst.operands[i]);
+    renamed.push_back(result.append(inst));
+  }
+  result.score = renamed_or_none(program.score);
+  result.mask = renamed_or_none(program.mask);
+  return passes::canonicalize(result);
+}
+
 /// The members of the contract that are constants.
-std::string print_constants(const ModsTraits& traits) {
-  return fmt::format(
+std::string print_constants(const ModsTraits& traits, const PrintOptions& options) {
+  std::string natural = options.natural_units ? "  static constexpr bool score_is_natural = true;\n" : "";
+  return natural + fmt::format(
       "  static constexpr int column_words = {};\n"
       "  static constexpr int diagonal_words = {};\n"
       "  static constexpr bool has_score_mod = {};\n"
@@ -136,15 +164,14 @@ std::string_view name(MaskKind kind) {
 }
 
 PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, const PrintOptions& options) {
-  ir::Program program = passes::kernel_form(natural);
+  ir::Program program = options.natural_units ? natural_form(natural) : passes::kernel_form(natural);
   ModsTraits traits;
   traits.has_score_mod = program.score != no_value;
   traits.rows_nonempty = rows_always_nonempty(natural);
   if (traits.has_score_mod) {
     const auto bound = bounds::score_bound(natural, {}, bounds::Box::anything());
     // A little room, since the kernel rounds in fp32 and may use approximations.
-    // In f32 a maximum is worth its cost: the largest exponential is then exactly 1.
-    if (bound && !options.precise) traits.score_bound_log2 = *bound * log2_e * 1.001;
+    if (bound && options.use_score_bound) traits.score_bound_log2 = *bound * log2_e * 1.001;
   }
   std::vector<ir::ValueId> results{program.score, program.mask, no_value, no_value};
   if (program.mask != no_value) {
@@ -167,7 +194,7 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
   const int score = device.results[0], mask = device.results[1];
   traits.score_cost = element_cost(device, score);
   traits.keep_cost = element_cost(device, mask);
-  const int shifted = add_shifted_score(device, score);
+  const int shifted = options.natural_units ? -1 : add_shifted_score(device, score);
   const NarrowScore narrow = options.precise || shifted < 0 ? NarrowScore{} : add_narrow_score(device, score);
   // A field of Uniform although no value of the program reads it.
   device.results.push_back(narrow.bound);
@@ -219,7 +246,7 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
   printed.traits = traits;
   printed.program_text = ir::print(program, options.canonical_names);
   printed.text = fmt::format("struct Mods {{\n{}{}{}{}}};\n{}", print_params(declared, options.canonical_names), structs,
-                             print_constants(traits), functions, print_layout_checks(declared, "Mods"));
+                             print_constants(traits, options), functions, print_layout_checks(declared, "Mods"));
   return printed;
 }
 

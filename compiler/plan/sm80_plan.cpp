@@ -48,8 +48,8 @@ Tile preferred_tile(DType dtype, int columns, int smem_limit_bytes, bool heavy) 
   return {4, 16, 32, 32, 2, 1};
 }
 
-/// Scores that load from memory or evaluate long expressions one by one.
-bool is_heavy(const cuda::ModsTraits& mods) { return mods.score_cost > 12 || mods.score_cost + mods.keep_cost >= 16; }
+/// Mods that need registers of their own while a score is modified: the longest steps would spill.
+bool is_heavy(const cuda::ModsTraits& mods) { return mods.score_cost >= 3 || mods.keep_cost >= 16; }
 
 /// The next smaller tile, giving up first what costs least; false when there is none.
 bool shrink(TilePlan& plan) {

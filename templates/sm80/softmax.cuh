@@ -27,8 +27,17 @@ struct BoundedScores {
   static constexpr float shift = bound > largest_exponent ? bound - largest_exponent : 0.0f;
 };
 
+// An optional member of Mods: `static constexpr bool score_is_natural = true` when score() returns natural units. For fp32,
+// where log2 units, larger by half, would cost large scores (ALiBi far from the diagonal) a bit.
+template <class Mods, class = void>
+inline constexpr bool score_is_natural = false;
+template <class Mods>
+inline constexpr bool score_is_natural<Mods, decltype(void(Mods::score_is_natural))> = Mods::score_is_natural;
+
 template <class Plan, class Mods, class S>
 struct Softmax {
+  // Whether scores still have to be scaled, inside the exponential.
+  static constexpr bool scaled = !Mods::has_score_mod || score_is_natural<Mods>;
   static constexpr bool bounded = BoundedScores<Plan, Mods>::holds;
   // Row sums of the exponentials as rounded for the product with V, by the tensor core: rounding then cancels in the
   // quotient, which bounded scores need (their largest exponential is not 1), and the adder has less to do. Not where the
@@ -42,9 +51,9 @@ struct Softmax {
   float sum[S::row_tiles][4];
 
   __forceinline__ explicit Softmax(float scale) {
-    // A score mod returns log2 units. Raw dot products are scaled inside the exponential; the sign of a negative scale
+    // A score mod returns log2 units, or natural ones where it says so. Raw dot products are scaled inside the exponential; the sign of a negative scale
     // has been folded into Q, and a scale of 0 must not turn a masked -inf into NaN.
-    to_log2 = Mods::has_score_mod ? 1.0f : fmaxf(fabsf(scale) * log2_e, 1e-37f);
+    to_log2 = !Mods::has_score_mod ? fmaxf(fabsf(scale) * log2_e, 1e-37f) : scaled ? log2_e : 1.0f;
 #pragma unroll
     for (int r = 0; r < S::rows; ++r) {
       // Below every score until a row keeps its first key, and finite, so that exponents of -inf stay -inf.
@@ -99,7 +108,7 @@ struct Softmax {
         for (int e = 0; e < 4; ++e) {
           const int r = 2 * i + e / 2;
           float exponent = s.x[i][j][e];
-          if constexpr (!Mods::has_score_mod) {
+          if constexpr (scaled) {
             exponent = fmaf(exponent, to_log2, -origin[r]);
           } else if constexpr (!bounded || BoundedScores<Plan, Mods>::shift > 0.0f) {
             exponent -= origin[r];
