@@ -111,9 +111,28 @@ int strip_height(int q_blocks, std::int64_t groups) {
   return height;
 }
 
-}  // namespace
+bool reads(const ir::Program& program, Input which) {
+  return std::any_of(program.insts.begin(), program.insts.end(),
+                     [which](const ir::Inst& inst) { return inst.op == Op::input && inst.input == which; });
+}
 
-BlockRows build_block_rows(const BlockMaskRequest& request, BlockMaskStats& stats) {
+/// Rows of a mask that does not tell batches (heads) apart, repeated for each of them. `from` has batch `from_batch` and
+/// heads `from_heads`, each 1 or that of the request.
+BlockRows repeat(const BlockRows& from, int from_batch, int from_heads, const BlockMaskRequest& request, int q_blocks) {
+  BlockRows rows;
+  for (int b = 0; b < request.batch; ++b)
+    for (int h = 0; h < request.heads; ++h) {
+      const std::int64_t group = static_cast<std::int64_t>(from_batch == 1 ? 0 : b) * from_heads + (from_heads == 1 ? 0 : h);
+      for (int i = 0; i < q_blocks; ++i) {
+        const std::span<const BlockRun> row = from.row(group * q_blocks + i);
+        rows.runs.insert(rows.runs.end(), row.begin(), row.end());
+        rows.end_row();
+      }
+    }
+  return rows;
+}
+
+BlockRows decide_rows(const BlockMaskRequest& request, BlockMaskStats& stats) {
   BlockRows rows;
   const int q_blocks = block_count(request.q_len, request.block_size.q);
   const std::int64_t groups = static_cast<std::int64_t>(request.batch) * request.heads;
@@ -158,6 +177,21 @@ BlockRows build_block_rows(const BlockMaskRequest& request, BlockMaskStats& stat
     stats.evaluated += part.stats.evaluated;
   }
   return rows;
+}
+
+}  // namespace
+
+BlockRows build_block_rows(const BlockMaskRequest& request, BlockMaskStats& stats) {
+  BlockMaskRequest distinct = request;
+  if (!reads(request.program, Input::b)) distinct.batch = 1;
+  if (!reads(request.program, Input::h)) distinct.heads = 1;
+  BlockRows rows = decide_rows(distinct, stats);
+  if (distinct.batch == request.batch && distinct.heads == request.heads) return rows;
+  const std::int64_t copies = static_cast<std::int64_t>(request.batch) * request.heads / (distinct.batch * distinct.heads);
+  stats.proved_full *= copies;
+  stats.proved_empty *= copies;
+  stats.evaluated *= copies;
+  return repeat(rows, distinct.batch, distinct.heads, request, block_count(request.q_len, request.block_size.q));
 }
 
 }  // namespace attnc
