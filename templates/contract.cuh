@@ -65,10 +65,11 @@ struct BlockRange {
 //     elements of a row in a tile. A term linear in delta costs one instruction when written as
 //     fmaf(slope, e.delta_column, fmaf(slope, e.delta_row, shift)): the inner part is computed once a row and tile.
 //
-//   static float narrow_dot_bound(const Params&, const TileContext&, const Uniform&)
+//   static float narrow_score_bound(const Params&, const TileContext&, const Uniform&)
 //   static float score_narrow(<as score_shifted>)
-//     A cheaper score_shifted that holds only while |dot| <= narrow_dot_bound: tanh as a polynomial on the FMA pipe, say.
-//     A warp uses it for a tile in which all its dot products are proved that small.
+//     A cheaper score_shifted: tanh as a polynomial on the FMA pipe, say. It is right while |score| (log2 units, not
+//     shifted) is at most narrow_score_bound, and beyond it still grows with dot: then what leaves the range on the upper
+//     side shows in the sum of a tile's probabilities, and what leaves it on the lower side is negligible.
 
 // The contract, spelled out with nothing modified. Generated code has the same members.
 struct IdentityMods {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A consumer warpgroup: 64 query rows through all their kv tiles, work tile after work tile.
 //
-// The scores of tile n and the values of tile n-1 are issued together, also from one work tile to the next; the mods'
-// arithmetic on the scores runs under the value product, and the exponentials follow it. Named
+// The scores of tile n and the values of tile n-1 are issued together, also from one work tile to the next. Named
 // barriers let the warpgroups take turns at issuing, so that one's softmax runs under the others' products
 // (FlashAttention-3 calls it ping-pong).
 #pragma once
@@ -19,21 +18,20 @@ inline constexpr int first_turn_barrier = producer_named_barrier + 1;
 template <class Plan>
 class Turns {
  public:
-  __device__ __forceinline__ explicit Turns(int warpgroup) : mine_(first_turn_barrier + warpgroup) {
-    next_ = first_turn_barrier + (warpgroup + 1) % Plan::consumer_warpgroups;
+  __device__ __forceinline__ explicit Turns(int warpgroup) : warpgroup_(warpgroup) {
     if (enabled && warpgroup == Plan::consumer_warpgroups - 1) pass();
   }
   __device__ __forceinline__ void take() const {
-    if constexpr (enabled) named_barrier_sync(mine_, 2 * warpgroup_threads);
+    if constexpr (enabled) named_barrier_sync(first_turn_barrier + warpgroup_, 2 * warpgroup_threads);
   }
   __device__ __forceinline__ void pass() const {
-    if constexpr (enabled) named_barrier_arrive(next_, 2 * warpgroup_threads);
+    const int next = warpgroup_ + 1 == Plan::consumer_warpgroups ? 0 : warpgroup_ + 1;
+    if constexpr (enabled) named_barrier_arrive(first_turn_barrier + next, 2 * warpgroup_threads);
   }
 
  private:
   static constexpr bool enabled = Plan::ping_pong && Plan::consumer_warpgroups > 1;
-  int mine_;
-  int next_;
+  int warpgroup_;
 };
 
 template <class Plan, class Mods>
@@ -49,8 +47,8 @@ class Consumer {
   __device__ __forceinline__ Consumer(const Shared& shared, const ForwardArguments& args,
                                       const typename Mods::Params& params, int warpgroup)
       : shared_(shared), args_(args), params_(params), warpgroup_(warpgroup), turns_(warpgroup) {
-    thread_row_ = warpgroup * rows_per_warpgroup + static_cast<int>(threadIdx.x % warpgroup_threads) / 32 * 16 +
-                  lane() / 4;
+    thread_row_ =
+        warpgroup * rows_per_warpgroup + static_cast<int>(threadIdx.x % warpgroup_threads) / 32 * 16 + lane() / 4;
     // Not zero, so that the product with an infinity stays one.
     unit_ = args.scale * log2_e;
     if (fabsf(unit_) < 1e-30f) unit_ = 1e-30f;
@@ -93,8 +91,11 @@ class Consumer {
     wgmma_wait<0>();
     fence_registers(scores_);
     release_scores_tile(tile);
-    modify_and_mask(tile);
-    exponentiate_slowly();
+    await_side_values();
+    const TilePlace place = place_of(tile);
+    if constexpr (!Mods::has_score_mod) mask(tile, place);
+    softmax_slow(tile, place);
+    release_side_values();
   }
 
   // Scores of `tile`, values of the one before. With `finishing`, that one was the last of `pending`'s rows.
@@ -107,29 +108,18 @@ class Consumer {
     wgmma_wait<1>();
     fence_registers(scores_);
     release_scores_tile(tile);
-    modify_and_mask(tile);
-    await_values();  // whose operand registers the exponentials are about to fill again
+    await_side_values();
+    const TilePlace place = place_of(tile);
+    if constexpr (!Mods::has_score_mod) mask(tile, place);
+    await_values();  // whose operand registers the softmax is about to fill again
     if (finishing) {
       write_rows<Plan>(args_, pending, out_);
       clear(out_);
     }
-    if (!Plan::speculative || !softmax_.speculate(probabilities_, [&](int i) { return shifted(i); })) {
-      if (exponentiate_slowly()) softmax_.rescale(out_);
+    if (!softmax_fast(tile, place)) {
+      if (softmax_slow(tile, place)) softmax_.rescale(out_);
     }
-  }
-
-  // Scores as they are exponentiated: with a score mod they already are, without one a multiply-add makes them so.
-  __device__ __forceinline__ float shifted(int i) const {
-    return Mods::has_score_mod ? scores_[i] : scores_[i] * unit_ + softmax_.shift((i / 2) % 2);
-  }
-
-  // Returns whether the output so far must be rescaled.
-  __device__ __forceinline__ bool exponentiate_slowly() {
-#pragma unroll
-    for (int i = 0; i < score_registers; ++i) scores_[i] = shifted(i);
-    const bool moved = softmax_.exponentiate(scores_);
-    Softmax::pack(probabilities_, scores_);
-    return moved;
+    release_side_values();
   }
 
   // The value product of the very last tile.
@@ -146,6 +136,7 @@ class Consumer {
     if (work_.q_tile < 0) return false;
     rows_ = row_values(work_);
     softmax_.reset();
+    try_narrow_ = true;
     return true;
   }
 
@@ -160,7 +151,8 @@ class Consumer {
       const WorkNotice work = *shared_.work(q_.stage);
       if (work.q_tile < 0 || work.has_tiles) return work;
       release(shared_.q_empty(q_.stage));
-      write_empty_rows<Plan>(args_, work.batch, work.head, work.q_tile * Layout::tile_q + warpgroup_ * rows_per_warpgroup);
+      write_empty_rows<Plan>(args_, work.batch, work.head,
+                             work.q_tile * Layout::tile_q + warpgroup_ * rows_per_warpgroup);
     }
   }
 
@@ -219,21 +211,45 @@ class Consumer {
     release_values_tile();
   }
 
-  __device__ __forceinline__ void modify_and_mask(const StageNotice& tile) {
-    if constexpr (Layout::has_side_values) barrier_wait(shared_.side_full(side_.stage), side_.phase);
-    const TilePlace place = place_of(tile);
-    if constexpr (Mods::has_score_mod) {
-      const float shift[2] = {softmax_.shift(0), softmax_.shift(1)};
-      modify_scores<Plan, Mods>(scores_, params_, rows_, place, shift);
+  // One pass from dot products to packed probabilities; leaves the dot products alone. False if the tile needs the slow
+  // path. Raw scores are masked already; modified ones cannot be before they are modified.
+  __device__ __forceinline__ bool softmax_fast(const StageNotice& tile, const TilePlace& place) {
+    if constexpr (!Plan::speculative) return false;
+    if (Mods::has_score_mod && (tile.flags & stage_partial) != 0) return false;
+    if constexpr (has_score_narrow<Mods>) {
+      if (try_narrow_) {
+        try_narrow_ = speculate<true>(place, Mods::narrow_score_bound(params_, rows_.context, rows_.uniform));
+        return try_narrow_;
+      }
     }
-    if (tile.flags & stage_partial) {
-      const float dropped = !Mods::has_score_mod && unit_ < 0.0f ? -minus_infinity() : minus_infinity();
-      mask_scores<Plan, Mods>(scores_, params_, rows_, place, dropped);
-    }
-    if constexpr (Layout::has_side_values) {
-      release(shared_.side_empty(side_.stage));
-      side_.advance();
-    }
+    return speculate<false>(place, 0.0f);
+  }
+
+  template <bool narrow>
+  __device__ __forceinline__ bool speculate(const TilePlace& place, float score_bound) {
+    const float shift[2] = {softmax_.shift(0), softmax_.shift(1)};
+    ElementWalk<Plan, Mods> walk(rows_, place);
+    return softmax_.template speculate<narrow>(
+        probabilities_,
+        [&](int j, float(&x)[4]) { block_scores<narrow>(x, scores_ + 4 * j, j, walk, params_, rows_, unit_, shift); },
+        score_bound);
+  }
+
+  // Modify, mask, find the maximum, exponentiate. Returns whether the output so far must be rescaled.
+  __device__ __forceinline__ bool softmax_slow(const StageNotice& tile, const TilePlace& place) {
+    const float shift[2] = {softmax_.shift(0), softmax_.shift(1)};
+    modify_scores<Plan, Mods>(scores_, params_, rows_, place, unit_, shift);
+    if constexpr (Mods::has_score_mod) mask(tile, place);
+    const bool moved = softmax_.exponentiate(scores_);
+    Softmax::pack(probabilities_, scores_);
+    return moved;
+  }
+
+  __device__ __forceinline__ void mask(const StageNotice& tile, const TilePlace& place) {
+    if ((tile.flags & stage_partial) == 0) return;
+    // What `unit` will turn into -inf, if it has yet to be applied.
+    const float dropped = !Mods::has_score_mod && unit_ < 0.0f ? -minus_infinity() : minus_infinity();
+    mask_scores<Plan, Mods>(scores_, params_, rows_, place, dropped);
   }
 
   __device__ __forceinline__ TilePlace place_of(const StageNotice& tile) const {
@@ -263,6 +279,17 @@ class Consumer {
     v_.advance();
   }
 
+  __device__ __forceinline__ void await_side_values() const {
+    if constexpr (Layout::has_side_values) barrier_wait(shared_.side_full(side_.stage), side_.phase);
+  }
+
+  __device__ __forceinline__ void release_side_values() {
+    if constexpr (Layout::has_side_values) {
+      release(shared_.side_empty(side_.stage));
+      side_.advance();
+    }
+  }
+
   const Shared& shared_;
   const ForwardArguments& args_;
   const typename Mods::Params& params_;
@@ -273,6 +300,7 @@ class Consumer {
   WorkNotice work_;
   RowValues<Mods> rows_;
   Softmax softmax_;
+  bool try_narrow_ = true;  // until a tile of this work tile has left the narrow range
   float out_[out_registers];
   float scores_[score_registers];
   uint32 probabilities_[score_registers / 2];

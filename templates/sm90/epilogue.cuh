@@ -18,19 +18,26 @@ __device__ __forceinline__ void transpose_quad(uint32 (&words)[4]) {
   for (int pair = 0; pair < 4; pair += 2) {
     const uint32 sent = odd ? words[pair] : words[pair + 1];
     const uint32 received = __shfl_xor_sync(0xffffffffu, sent, 1);
-    if (odd) words[pair] = received; else words[pair + 1] = received;
+    if (odd)
+      words[pair] = received;
+    else
+      words[pair + 1] = received;
   }
 #pragma unroll
   for (int low = 0; low < 2; ++low) {
     const uint32 sent = upper ? words[low] : words[low + 2];
     const uint32 received = __shfl_xor_sync(0xffffffffu, sent, 2);
-    if (upper) words[low] = received; else words[low + 2] = received;
+    if (upper)
+      words[low] = received;
+    else
+      words[low + 2] = received;
   }
 }
 
 // One row of `columns` columns of this thread's accumulator, from its pair i (0 or 1) of each block of 8.
 template <bool is_bf16, int columns>
-__device__ __forceinline__ void store_row(uint16* row, const float (&out)[columns / 2], int i, float factor, bool inside) {
+__device__ __forceinline__ void store_row(uint16* row, const float (&out)[columns / 2], int i, float factor,
+                                          bool inside) {
   const int t = threadIdx.x % 4;
   constexpr int blocks = columns / 8;
 #pragma unroll
@@ -54,10 +61,16 @@ __device__ __forceinline__ void store_row(uint16* row, const float (&out)[column
 
 // What is left to write of a work tile once its softmax is finished but its last product still runs.
 struct PendingRows {
-  uint16* out;      // the output of this head
+  int batch;
+  int head;
   int first_row;    // of this thread; its second is 8 further
   float factor[2];  // 1 / sum of probabilities
 };
+
+__device__ __forceinline__ uint16* output_of_head(const ForwardArguments& args, int batch, int head) {
+  return static_cast<uint16*>(const_cast<void*>(args.out.data)) + batch * args.out.batch_stride_elems +
+         head * args.out.head_stride_elems;
+}
 
 // Writes the log-sum-exp of this thread's rows and returns what their output will need.
 template <class Plan, class Mods>
@@ -71,18 +84,17 @@ __device__ __forceinline__ PendingRows finish_rows(const ForwardArguments& args,
       if (first_row + 8 * i < args.q_len) lse[first_row + 8 * i] = softmax.log2_sum(i) * ln_2;
     }
   }
-  uint16* out = static_cast<uint16*>(const_cast<void*>(args.out.data)) + batch * args.out.batch_stride_elems +
-                head * args.out.head_stride_elems;
-  return {out, first_row, {softmax.inverse_sum(0), softmax.inverse_sum(1)}};
+  return {batch, head, first_row, {softmax.inverse_sum(0), softmax.inverse_sum(1)}};
 }
 
 template <class Plan>
 __device__ __forceinline__ void write_rows(const ForwardArguments& args, const PendingRows& rows,
                                            const float (&out)[Plan::head_dim_v / 2]) {
+  uint16* head = output_of_head(args, rows.batch, rows.head);
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     const int row = rows.first_row + 8 * i;
-    store_row<Plan::is_bf16, Plan::head_dim_v>(rows.out + row * args.out.row_stride_elems, out, i, rows.factor[i],
+    store_row<Plan::is_bf16, Plan::head_dim_v>(head + row * args.out.row_stride_elems, out, i, rows.factor[i],
                                                row < args.q_len);
   }
 }
@@ -93,8 +105,7 @@ __device__ __forceinline__ void write_empty_rows(const ForwardArguments& args, i
   constexpr int row_words = Plan::head_dim_v / 2;
   const int thread = threadIdx.x % warpgroup_threads;
   const int rows = min_int(rows_per_warpgroup, args.q_len - first_row);
-  uint16* out = static_cast<uint16*>(const_cast<void*>(args.out.data)) + batch * args.out.batch_stride_elems +
-                head * args.out.head_stride_elems;
+  uint16* out = output_of_head(args, batch, head);
 #pragma unroll 1
   for (int i = thread; i < rows * row_words; i += warpgroup_threads) {
     const int row = first_row + i / row_words;

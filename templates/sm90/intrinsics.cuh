@@ -23,8 +23,8 @@ __device__ __forceinline__ float max_or_nan(float a, float b) {
   return y;
 }
 
-// exp2 on the FMA pipe: Cody-Waite reduction to [-1/2, 1/2] and a degree 3 minimax polynomial, relative error 7.5e-5, below
-// half an ulp of bf16 and fp16. NaN gives the largest finite float. `bounded`: |x| < 126 is known; otherwise x is
+// exp2 on the FMA pipe: Cody-Waite reduction to [-1/2, 1/2] and a degree 3 minimax polynomial, relative error 7.5e-5,
+// below half an ulp of bf16 and fp16. NaN gives the largest finite float. `bounded`: |x| < 126 is known; otherwise x is
 // clamped to that range.
 template <bool bounded>
 __device__ __forceinline__ float exp2_polynomial(float x) {

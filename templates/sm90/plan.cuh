@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a plan fixes at compile time, and the shared memory that follows from it. A plan never depends on lengths, batch,
-// head counts, strides or the values of scalars.
+// What a plan fixes at compile time, and the shared memory that follows from it. A plan never depends on lengths,
+// batch, head counts, strides or the values of scalars.
 //
 // A plan is a struct of static constexpr members:
 //   bool is_bf16               bf16, else fp16
 //   int  head_dim_qk           multiple of 8, 8 to 256
 //   int  head_dim_v            multiple of 8, 8 to 256
-//   int  consumer_warpgroups   1 to 3; each owns 64 rows of the q tile
+//   int  consumer_warpgroups   2 or 3; each owns 64 rows of the q tile
 //   int  tile_kv               multiple of 16, 16 to 256
 //   int  stages                slots of the K ring and of the V ring, at least 2
 //   int  q_stages              slots of the Q ring: 2 hides the load of the next work tile, 1 saves shared memory
@@ -37,10 +37,14 @@ enum class WorkOrder : int {
 inline constexpr int rows_per_warpgroup = 64;
 
 template <class Plan>
-constexpr int cta_threads() { return (Plan::consumer_warpgroups + 1) * 128; }
+constexpr int cta_threads() {
+  return (Plan::consumer_warpgroups + 1) * 128;
+}
 
 template <class Plan>
-constexpr int tile_q_rows() { return Plan::consumer_warpgroups * rows_per_warpgroup; }
+constexpr int tile_q_rows() {
+  return Plan::consumer_warpgroups * rows_per_warpgroup;
+}
 
 // What the producer tells the consumers of a work tile; q_tile < 0 ends the kernel.
 struct WorkNotice {
@@ -85,6 +89,10 @@ struct SharedLayout {
   static constexpr int total = barriers + 8 * barrier_count;
   // What a launch asks for; 1024 more than the total because the base of dynamic shared memory is aligned by hand.
   static constexpr int launch_bytes = total + 1024;
+  static_assert(Plan::head_dim_qk % 8 == 0 && Plan::head_dim_qk <= 256, "head dimensions are multiples of 8 up to 256");
+  static_assert(Plan::head_dim_v % 8 == 0 && Plan::head_dim_v <= 256, "head dimensions are multiples of 8 up to 256");
+  static_assert(Plan::tile_kv % 16 == 0 && Plan::tile_kv <= 256, "a value product takes 16 keys a step");
+  static_assert(Plan::consumer_warpgroups == 2 || Plan::consumer_warpgroups == 3, "two or three consumer warpgroups");
   static_assert(launch_bytes <= 232448, "the plan does not fit the shared memory of one SM");
   static_assert(q_bytes % 1024 == 0 && k_bytes % 1024 == 0 && v_bytes % 1024 == 0, "tiles keep the swizzle's period");
 };

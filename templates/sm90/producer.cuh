@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The producer warpgroup. Warp 0 walks the work and the kv tiles and feeds the copy engine; the other three stage column
-// and diagonal values when the mods have any, and leave at once when not.
+// The producer warpgroup. Warp 0 walks the work and the kv tiles and feeds the copy engine; the other three stage
+// column and diagonal values when the mods have any, and leave at once when not.
 #pragma once
 
 #include "sm90/side_values.cuh"

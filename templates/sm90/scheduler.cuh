@@ -41,7 +41,7 @@ class WorkScheduler {
   __device__ __forceinline__ bool valid(int index) const { return index < total_; }
 
   __device__ __forceinline__ WorkTile decode(int index) const {
-    int row;   // batch and head as one index
+    int row;  // batch and head as one index
     int q_tile;
     if constexpr (Plan::order == WorkOrder::first_q_first) {
       row = index / q_tiles_;

@@ -12,14 +12,14 @@ template <class Mods>
 struct RowValues {
   TileContext context;
   typename Mods::Uniform uniform;
-  int q_idx[2];         // clamped to q_len - 1
+  int q_idx[2];  // clamped to q_len - 1
   typename Mods::Row row[2];
 };
 
 // Where one thread stands in a kv tile.
 struct TilePlace {
-  int first_kv;      // first key of the tile
-  int thread_kv;     // first key of this thread's columns
+  int first_kv;             // first key of the tile
+  int thread_kv;            // first key of this thread's columns
   const uint32* columns;    // column values, from this thread's first key
   const uint32* diagonals;  // diagonal values, at this thread's first row and first key
 };
@@ -41,8 +41,8 @@ class ElementWalk {
     }
   }
 
-  // Calls body(n, i, element, column, diagonal) for the four elements of block j: n is the place in accumulator order, i
-  // the row.
+  // Calls body(n, i, element, column, diagonal) for the four elements of block j: n is the place in accumulator order,
+  // i the row.
   template <class Body>
   __device__ __forceinline__ void block(int j, Body body) {
 #pragma unroll
@@ -85,45 +85,44 @@ inline constexpr bool has_score_narrow = false;
 template <class Mods>
 inline constexpr bool has_score_narrow<Mods, decltype(void(&Mods::score_narrow))> = true;
 
-// Raw dot products become shifted scores, in place.
+// Shifted scores of column block j from its raw dot products. `unit` is scale * log2(e).
 template <bool narrow, class Plan, class Mods>
-__device__ __forceinline__ void modify_all(float (&scores)[Plan::tile_kv / 2], const typename Mods::Params& params,
-                                           const RowValues<Mods>& rows, const TilePlace& place,
-                                           const float (&shift)[2]) {
-  ElementWalk<Plan, Mods> walk(rows, place);
+__device__ __forceinline__ void block_scores(float (&x)[4], const float* dots, int j, ElementWalk<Plan, Mods>& walk,
+                                             const typename Mods::Params& params, const RowValues<Mods>& rows,
+                                             float unit, const float (&shift)[2]) {
+  if constexpr (!Mods::has_score_mod) {
 #pragma unroll
-  for (int j = 0; j < Plan::tile_kv / 8; ++j) {
+    for (int n = 0; n < 4; ++n) x[n] = dots[n] * unit + shift[n / 2];
+  } else {
     walk.block(j, [&](int n, int i, const Element& element, const typename Mods::Column& column,
                       const typename Mods::Diagonal& diagonal) {
-      float& score = scores[4 * j + n];
       const typename Mods::Row& row = rows.row[i];
       if constexpr (narrow) {
-        score = Mods::score_narrow(params, rows.context, rows.uniform, row, column, diagonal, element, score, shift[i]);
+        x[n] =
+            Mods::score_narrow(params, rows.context, rows.uniform, row, column, diagonal, element, dots[n], shift[i]);
       } else if constexpr (has_score_shifted<Mods>) {
-        score = Mods::score_shifted(params, rows.context, rows.uniform, row, column, diagonal, element, score, shift[i]);
+        x[n] =
+            Mods::score_shifted(params, rows.context, rows.uniform, row, column, diagonal, element, dots[n], shift[i]);
       } else {
-        score = Mods::score(params, rows.context, rows.uniform, row, column, diagonal, element, score) + shift[i];
+        x[n] = Mods::score(params, rows.context, rows.uniform, row, column, diagonal, element, dots[n]) + shift[i];
       }
     });
   }
 }
 
+// Raw dot products become shifted scores, in place.
 template <class Plan, class Mods>
 __device__ __forceinline__ void modify_scores(float (&scores)[Plan::tile_kv / 2], const typename Mods::Params& params,
-                                              const RowValues<Mods>& rows, const TilePlace& place,
+                                              const RowValues<Mods>& rows, const TilePlace& place, float unit,
                                               const float (&shift)[2]) {
-  if constexpr (has_score_narrow<Mods>) {
-    // The sum of squares proves that none is beyond the bound, for one multiply-add each.
-    float squares[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+  ElementWalk<Plan, Mods> walk(rows, place);
 #pragma unroll
-    for (int i = 0; i < Plan::tile_kv / 2; ++i) squares[i % 4] = __fmaf_rn(scores[i], scores[i], squares[i % 4]);
-    const float bound = Mods::narrow_dot_bound(params, rows.context, rows.uniform);
-    if (__all_sync(0xffffffffu, (squares[0] + squares[1]) + (squares[2] + squares[3]) <= bound * bound)) {
-      modify_all<true, Plan, Mods>(scores, params, rows, place, shift);
-      return;
-    }
+  for (int j = 0; j < Plan::tile_kv / 8; ++j) {
+    float x[4];
+    block_scores<false>(x, scores + 4 * j, j, walk, params, rows, unit, shift);
+#pragma unroll
+    for (int n = 0; n < 4; ++n) scores[4 * j + n] = x[n];
   }
-  modify_all<false, Plan, Mods>(scores, params, rows, place, shift);
 }
 
 // Drops what the mask drops and what lies beyond kv_len. Whatever the score was, NaN included, it becomes `dropped`.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Column and diagonal values of a kv tile, computed once per tile by the producer's otherwise idle warps and read by the
-// consumers from shared memory, word by word.
+// Column and diagonal values of a kv tile, computed once per tile by the producer's otherwise idle warps and read by
+// the consumers from shared memory, word by word.
 //
-// Diagonals are stored by position = (q_idx - q_first) - (kv_idx - first_kv) + tile_kv - 1, so that a consumer's address
-// is one per-thread base plus a constant.
+// Diagonals are stored by position = (q_idx - q_first) - (kv_idx - first_kv) + tile_kv - 1, so that a consumer's
+// address is one per-thread base plus a constant.
 #pragma once
 
 #include "arguments.cuh"

@@ -52,27 +52,39 @@ class OnlineSoftmax {
   // What a score of row i must be shifted by.
   __device__ __forceinline__ float shift(int i) const { return -reference_[i]; }
 
-  // One pass over a tile; `shifted(i)` gives the shifted score i. Returns false, and has changed nothing but `packed`, if a
-  // row of this warp waits for its first key or may have outgrown its reference. NaN counts as outgrown.
-  template <class Shifted>
-  __device__ __forceinline__ bool speculate(uint32 (&packed)[count / 2], Shifted shifted) {
+  // One pass over a tile. `block(j, x)` gives the shifted scores of column block j in accumulator order; if `narrow`,
+  // they are right only as long as no unshifted one is beyond +-`score_bound`. Returns false, and has changed nothing
+  // but `packed`, if a row of this warp waits for its first key, may have outgrown its reference or left the bound. NaN
+  // counts as outgrown.
+  template <bool narrow, class Block>
+  __device__ __forceinline__ bool speculate(uint32 (&packed)[count / 2], Block block, float score_bound) {
     if (!settled_) return false;
     float sum[4];
 #pragma unroll
     for (int j = 0; j < count / 4; ++j) {
-      float p[4];
+      float x[4];
+      block(j, x);
 #pragma unroll
       for (int n = 0; n < 4; ++n) {
-        const float x = shifted(4 * j + n);
-        p[n] = on_fma_pipe(j) ? exp2_polynomial<bounded>(x) : exp2_approx(x);
-        sum[n] = j == 0 ? p[n] : sum[n] + p[n];
+        x[n] = on_fma_pipe(j) ? exp2_polynomial<bounded>(x[n]) : exp2_approx(x[n]);
+        sum[n] = j == 0 ? x[n] : sum[n] + x[n];
       }
-      packed[2 * j] = pack_pair<Plan::is_bf16>(p[0], p[1]);
-      packed[2 * j + 1] = pack_pair<Plan::is_bf16>(p[2], p[3]);
+      packed[2 * j] = pack_pair<Plan::is_bf16>(x[0], x[1]);
+      packed[2 * j + 1] = pack_pair<Plan::is_bf16>(x[2], x[3]);
     }
     const float tile_sum[2] = {sum[0] + sum[1], sum[2] + sum[3]};
-    constexpr float limit = bounded ? largest_bounded_sum : largest_tile_sum;
-    if (!__all_sync(0xffffffffu, tile_sum[0] <= limit && tile_sum[1] <= limit)) return false;
+    bool proved = true;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      float limit = bounded ? largest_bounded_sum : largest_tile_sum;
+      if constexpr (narrow) {
+        limit = fminf(limit, exp2_approx(score_bound - reference_[i]));
+        // What is below -score_bound then counts for at most 2^-14 of the largest probability.
+        proved = proved && score_bound + reference_[i] >= 14.0f;
+      }
+      proved = proved && tile_sum[i] <= limit;
+    }
+    if (!__all_sync(0xffffffffu, proved)) return false;
     sum_[0] += tile_sum[0];
     sum_[1] += tile_sum[1];
     return true;
@@ -127,8 +139,8 @@ class OnlineSoftmax {
     return (block + 1) * Plan::exp2_polynomial_eighths / 8 != block * Plan::exp2_polynomial_eighths / 8;
   }
 
-  // Moves the reference of this warp's rows if one of them has outgrown it or meets its first key. The first reference is
-  // the maximum itself, which makes a row with a single key exact.
+  // Moves the reference of this warp's rows if one of them has outgrown it or meets its first key. The first reference
+  // is the maximum itself, which makes a row with a single key exact.
   __device__ __forceinline__ bool move_reference(float (&scores)[count]) {
     float maximum[2];
     bool any = false;

@@ -5,7 +5,8 @@
 // (ALiBi) meets its maximum at once.
 //
 //   dense       counts.
-//   classifier  each lane classifies one range of keys, a ballot collects the verdicts: first for groups of 32 tiles, so
+//   classifier  each lane classifies one range of keys, a ballot collects the verdicts: first for groups of 32 tiles,
+//   so
 //               that long stretches of nothing cost one evaluation, then for the tiles of each group that is left.
 //   table       walks the block lists, undecided blocks first.
 #pragma once
@@ -97,9 +98,9 @@ class TileStream<Plan, Mods, TileSource::classifier> {
   int q_first_;
   int q_last_;
   int lane_;
-  int groups_first_;         // group of bit 0 of groups_left_; all groups from here on are classified
+  int groups_first_;  // group of bit 0 of groups_left_; all groups from here on are classified
   uint32 groups_left_ = 0;
-  int tiles_first_kv_ = 0;   // first key of bit 0 of tiles_left_
+  int tiles_first_kv_ = 0;  // first key of bit 0 of tiles_left_
   uint32 tiles_left_ = 0;
   uint32 tiles_partial_ = 0;
 };

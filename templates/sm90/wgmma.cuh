@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Warpgroup matrix multiply-accumulate: 64 x N x 16 steps on bf16 or fp16 with fp32 accumulators, N any multiple of 8 up
-// to 256.
+// Warpgroup matrix multiply-accumulate: 64 x N x 16 steps on bf16 or fp16 with fp32 accumulators, N any multiple of 8
+// up to 256.
 //
 // Accumulator layout of thread t of the warpgroup: register 4 j + 2 i + e holds row 16 (t / 32) + (t % 32) / 4 + 8 i,
 // column 8 j + 2 (t % 4) + e. Packed in pairs, that is also the layout of a register A operand of 16 columns.
