@@ -238,7 +238,6 @@ Value* ModEmitter::emit_load(const Inst& inst, Scope& scope) {
   auto& b = c_.ir;
   const DType dtype = plan_.program().buffers[static_cast<std::size_t>(inst.slot)].dtype;
   llvm::Type* stored_type = storage_type(c_, dtype);
-  Value* buffer = c_.offset(scope.buffers, static_cast<std::int64_t>(inst.slot) * static_cast<std::int64_t>(sizeof(BufferAbi)));
   const auto element_bytes = static_cast<std::int64_t>(size_bytes(dtype));
 
   // What does not change in the loop around goes before it.
@@ -249,6 +248,9 @@ Value* ModEmitter::emit_load(const Inst& inst, Scope& scope) {
     b.SetInsertPoint(scope.preheader);
     return make();
   };
+  Value* buffer = hoisted(ir::no_value, [&] {
+    return c_.offset(scope.buffers, static_cast<std::int64_t>(inst.slot) * static_cast<std::int64_t>(sizeof(BufferAbi)));
+  });
   auto field = [&](std::size_t base, std::size_t dimension) {
     return hoisted(ir::no_value, [&] { return c_.field(c_.i64, buffer, base + 8 * dimension); });
   };

@@ -29,11 +29,11 @@ TEST(RandomPrograms, MatchTheOracle) {
     const ModCase mods = random_mod(seed);
     const DType dtypes[] = {DType::f32, DType::bf16, DType::f16};
     ProblemSpec spec{.dtype = dtypes[seed % 3], .batch = 2, .q_heads = 2, .kv_heads = 1, .head_dim = 16, .head_dim_v = 16, .seed = seed};
-    spec.q_len = 1 + static_cast<int>(seed % 61);
+    spec.q_len = 64 + static_cast<int>(seed % 61);  // enough rows for the greatest error to mean something
     spec.kv_len = 1 + static_cast<int>((seed / 3) % 83);
     std::string verdict;
     try {
-      verdict = run_and_judge(runner, make_attention(mods, spec, runner.device()), mods, spec, 16);
+      verdict = run_and_judge(runner, make_attention(mods, spec, runner.device()), mods, spec, 1000);
     } catch (const Error& error) {
       verdict = error.what();
     }
