@@ -196,6 +196,7 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
   traits.keep_cost = element_cost(device, mask);
   const int shifted = options.natural_units ? -1 : add_shifted_score(device, score);
   const NarrowScore narrow = options.precise || shifted < 0 ? NarrowScore{} : add_narrow_score(device, score);
+  traits.has_score_narrow = narrow.score >= 0;
   // A field of Uniform although no value of the program reads it.
   device.results.push_back(narrow.bound);
 

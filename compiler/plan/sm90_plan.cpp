@@ -16,6 +16,31 @@ int ceil_div(int a, int b) { return (a + b - 1) / b; }
 /// Chunks of 64 columns, each row of a chunk one 128-byte line of the swizzle.
 int tile_bytes(int rows, int columns) { return ceil_div(columns, 64) * rows * 128; }
 
+struct Tile {
+  int consumer_warpgroups, tile_kv, stages, q_stages;
+  bool speculative;
+};
+
+/// The table of templates/sm90/README.md, measured on H200. A table's blocks of q are to be whole tiles of 128 rows, which
+/// two warpgroups make, and its blocks of keys whole tiles of 128 or 64.
+Tile preferred_tile(const Problem& problem, int columns) {
+  const cuda::ModsTraits& mods = problem.mods;
+  const bool heavy = mods.score_cost + mods.keep_cost >= 24;
+  const bool table = problem.block_table;
+  if (columns <= 64) {
+    if (table || heavy) return {2, 128, 3, 2, true};
+    if (mods.has_score_narrow) return {3, 96, 2, 2, true};
+    if (mods.has_score_mod) return {3, 112, 2, 2, true};
+    return {3, 128, 4, 2, true};
+  }
+  if (columns <= 128) {
+    if (mods.has_score_narrow || heavy) return {2, table ? 64 : heavy ? 96 : 112, 2, 2, true};
+    return {2, 128, 2, 2, true};
+  }
+  if (columns <= 192) return {2, table ? 64 : 96, 2, 1, false};
+  return {2, table ? 64 : 80, 2, 1, false};
+}
+
 }  // namespace
 
 bool can_run_sm90(const Problem& problem, const Target& target) {
@@ -45,23 +70,23 @@ TilePlan make_sm90_plan(const Problem& problem, const Target& target) {
   plan.block_table = problem.block_table;
   plan.classify_tiles = !problem.block_table && problem.mods.mask_kind != cuda::MaskKind::none && problem.mods.has_classifier;
   plan.longest_first = plan.block_table || plan.classify_tiles;
-  // A table's blocks of q are to be whole tiles or whole parts of one: two warpgroups make 128 rows.
-  plan.consumer_warpgroups = columns <= 64 && !problem.block_table ? 3 : 2;
+  const Tile tile = preferred_tile(problem, columns);
+  plan.consumer_warpgroups = tile.consumer_warpgroups;
+  plan.tile_kv = tile.tile_kv;
+  plan.stages = tile.stages;
+  plan.q_stages = tile.q_stages;
+  plan.speculative = tile.speculative;
+  // The register file over all threads: 2 * 240 + 24 and 3 * 160 + 32 fill what __launch_bounds__ gives.
   plan.consumer_registers = plan.consumer_warpgroups == 3 ? 160 : 240;
   plan.producer_registers = plan.consumer_warpgroups == 3 ? 32 : 24;
-  plan.tile_kv = columns <= 128 ? 128 : columns <= 192 ? 96 : 80;
-  if (problem.block_table) {
-    plan.tile_kv = columns <= 128 ? 128 : 64;
-    while (problem.kv_block % plan.tile_kv != 0) plan.tile_kv /= 2;
-  }
-  plan.stages = 2;
-  plan.q_stages = columns <= 128 && plan.tile_kv <= 128 ? 2 : 1;
+  while (problem.block_table && problem.kv_block % plan.tile_kv != 0) plan.tile_kv /= 2;
   plan.ping_pong = true;
-  plan.speculative = columns <= 128;
   plan.threads = (plan.consumer_warpgroups + 1) * 128;
   plan.tile_q = plan.consumer_warpgroups * rows_per_warpgroup;
   while (sm90_smem_bytes(plan, problem.mods) > target.smem_limit_bytes) {
-    if (plan.q_stages > 1) {
+    if (plan.stages > 2) {
+      --plan.stages;
+    } else if (plan.q_stages > 1) {
       plan.q_stages = 1;
     } else if (plan.tile_kv > 64 && !problem.block_table) {
       plan.tile_kv -= 16;

@@ -122,7 +122,7 @@ class CudaBackend final : public Backend {
     if (choice.block_table) args.blocks = device_tables(*call.block_mask, live.device, static_cast<CUstream>(call.stream));
     ParamBytes params;
     pack_params(call.bindings, kernel.layout(), params);
-    launch_forward(kernel, live.device, call, args, params);
+    launch_forward(kernel, live.device, call, args, params, live.kernels.counters());
   }
 
   /// The same kernel writes the zeros: it meets no tile. K and V are not read, so they stand for themselves; block tables,

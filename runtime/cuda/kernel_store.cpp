@@ -101,6 +101,12 @@ const LoadedKernel& KernelStore::get(const KernelChoice& choice) {
   const std::lock_guard lock(slot.making);
   if (slot.owned == nullptr) {
     slot.owned = make(choice);
+    if (slot.owned->plan().family == plan::KernelFamily::sm90 && slot.owned->plan().longest_first) {
+      std::call_once(counters_once_, [this] {
+        counters_.emplace();
+        counters_ready_.store(&*counters_, std::memory_order_release);
+      });
+    }
     slot.loaded.store(slot.owned.get(), std::memory_order_release);
   }
   return *slot.owned;

@@ -12,6 +12,7 @@
 #include "runtime/backend.h"
 #include "runtime/cache/kernel_cache.h"
 #include "runtime/cuda/loaded_kernel.h"
+#include "runtime/cuda/tile_counters.h"
 
 namespace attnc::cuda {
 
@@ -36,6 +37,8 @@ class KernelStore {
   }
   /// The kernel, compiled or read from the cache if need be. A context of the device must be current. Throws Error.
   const LoadedKernel& get(const KernelChoice& choice);
+  /// Counters for kernels that schedule dynamically; null until one has been made.
+  TileCounters* counters() const { return counters_ready_.load(std::memory_order_acquire); }
 
  private:
   std::unique_ptr<LoadedKernel> make(const KernelChoice& choice);
@@ -52,6 +55,9 @@ class KernelStore {
   const VariantSpec& spec_;
   const DeviceInfo& device_;
   std::array<Slot, KernelChoice::count> slots_;
+  std::once_flag counters_once_;
+  std::optional<TileCounters> counters_;
+  std::atomic<TileCounters*> counters_ready_{nullptr};
   std::once_flag cache_once_;
   std::optional<KernelCache> cache_;
 };

@@ -62,13 +62,19 @@ void launch_sm80(const LoadedKernel& kernel, const DeviceInfo& device, const For
 }
 
 void launch_sm90(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call, ForwardArguments& args,
-                 void* params, std::int64_t q_tiles) {
+                 void* params, std::int64_t q_tiles, TileCounters* counters) {
   const plan::TilePlan& plan = kernel.plan();
+  const auto stream = static_cast<CUstream>(call.stream);
   TensorMaps maps = encode_tensor_maps(plan, call);
   void* arguments[] = {&maps, &args, params};
-  // Persistent blocks, one per multiprocessor.
+  // Persistent blocks, one per multiprocessor. Tiles of unequal work are taken as blocks become free, if there are more
+  // tiles than blocks.
   const std::int64_t grid = std::min<std::int64_t>(q_tiles, device.multiprocessors);
-  enqueue(kernel.forward(), grid, 1, plan.threads, plan.smem_bytes, static_cast<CUstream>(call.stream), arguments);
+  if (plan.longest_first && q_tiles > grid && counters != nullptr) args.tile_counter = counters->counter_for(stream);
+  if (args.tile_counter != nullptr) {
+    check(driver().memset_d32_async(reinterpret_cast<CUdeviceptr>(args.tile_counter), 0, 1, stream), "resetting a counter");
+  }
+  enqueue(kernel.forward(), grid, 1, plan.threads, plan.smem_bytes, stream, arguments);
 }
 
 }  // namespace
@@ -84,7 +90,7 @@ int choose_kv_splits(const plan::TilePlan& plan, int multiprocessors, std::int64
 }
 
 void launch_forward(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call, ForwardArguments args,
-                    const ParamBytes& params) {
+                    const ParamBytes& params, TileCounters* counters) {
   const plan::TilePlan& plan = kernel.plan();
   const std::int64_t q_tiles = ceil_div(call.q_len, plan.tile_q) * call.batch * call.q_heads;
   if (q_tiles > max_grid_x) {
@@ -95,7 +101,7 @@ void launch_forward(const LoadedKernel& kernel, const DeviceInfo& device, const 
   }
   void* bytes = const_cast<std::byte*>(params.bytes.data());
   if (plan.family == plan::KernelFamily::sm90) {
-    launch_sm90(kernel, device, call, args, bytes, q_tiles);
+    launch_sm90(kernel, device, call, args, bytes, q_tiles, counters);
   } else {
     launch_sm80(kernel, device, call, args, bytes, q_tiles);
   }
