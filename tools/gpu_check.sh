@@ -95,6 +95,12 @@ gtest_row "layouts and signatures" "$logs/layout.log"
 "$build/tests/cuda_compile/cuda_compile_test" >"$logs/compile.log" 2>&1
 gtest_row "compiles, spills, warnings" "$logs/compile.log"
 
+if "$build/tests/gpu/gpu_bench" >"$logs/bench.log" 2>&1; then
+  cat "$logs/bench.log"
+  record "quick benchmark" ok "$(tail -1 "$logs/bench.log")"
+else
+  record "quick benchmark" FAILED "$logs/bench.log"
+fi
 if [ "$sanitizer" = 1 ]; then
   if ! command -v compute-sanitizer >/dev/null; then
     record sanitizers FAILED "compute-sanitizer is not on PATH (part of the CUDA toolkit); --no-sanitizer skips it"
@@ -112,10 +118,4 @@ if [ "$sanitizer" = 1 ]; then
   fi
 fi
 
-if "$build/tests/gpu/gpu_bench" >"$logs/bench.log" 2>&1; then
-  cat "$logs/bench.log"
-  record "quick benchmark" ok "$(tail -1 "$logs/bench.log")"
-else
-  record "quick benchmark" FAILED "$logs/bench.log"
-fi
 finish

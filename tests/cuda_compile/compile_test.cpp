@@ -59,6 +59,12 @@ Job make_job(const ModCase& mods, const std::string& target, DType dtype, std::p
   return job;
 }
 
+/// f32 from head dimension 160 on: the accumulators of 16 rows and the three TF32 parts of an operand need more than 255
+/// registers, and splitting a head between warps is not done yet (templates/sm80/README.md). Correct, and slow.
+bool spills_by_design(const Job& job) {
+  return job.request.dtype == DType::f32 && std::max(job.request.head_dim_qk, job.request.head_dim_v) >= 160;
+}
+
 /// "" when the kernel is as it should be.
 std::string problem_of(const Job& job) {
   try {
@@ -68,7 +74,7 @@ std::string problem_of(const Job& job) {
     const cuda::ResourceUsage usage = compiled.usage_of(cuda::forward_entry);
     if (usage.registers == 0) return "no resource report in the log:\n" + compiled.log;
     std::string problem;
-    if (usage.spill_store_bytes + usage.spill_load_bytes > 0)
+    if (usage.spill_store_bytes + usage.spill_load_bytes > 0 && !spills_by_design(job))
       problem += fmt::format("{} bytes of spill stores, {} of loads, {} registers; ", usage.spill_store_bytes, usage.spill_load_bytes, usage.registers);
     if (source.plan.smem_bytes + usage.static_smem_bytes > job.request.target.smem_limit_bytes)
       problem += fmt::format("{} bytes of shared memory, the limit is {}; ", source.plan.smem_bytes + usage.static_smem_bytes, job.request.target.smem_limit_bytes);

@@ -101,7 +101,7 @@ TEST(Layout, Params) {
   Captures captures;
   const auto add = [&](const char* param_name, Type type) { captures.params.push_back({param_name, type, 0, 0, true}); };
   add("a", Type::f32), add("wide", Type::i64), add("flag", Type::boolean), add("n", Type::i32);
-  captures.buffers = {{"scalar", DType::f32, 0}, {"line", DType::bf16, 1}, {"grid", DType::i64, 3}, {"b", DType::boolean, 5}};
+  captures.buffers = {{"scalar", DType::f32, 0}, {"line", DType::bf16, 1}, {"grid", DType::i64, 3}, {"unused", DType::boolean, 5}};
   const ScoreMod score = score_mod(
       "score * a + f32(wide) + f32(n) + (flag ? 1.0 : 0.0) + scalar[] + line[q_idx] + f32(grid[b, h, q_idx])", captures);
   const ir::Program program = passes::canonicalize(ir::lower(score, {}));
