@@ -162,8 +162,8 @@ void AttentionEmitter::emit_finish() {
     Value* no_score = c_.ir.CreateAnd(c_.ir.CreateFCmpOEQ(maximum, minus_infinity()), c_.ir.CreateFCmpOEQ(sum, zero()));
     Value* reciprocal = c_.ir.CreateFDiv(c_.real(sum, 1), sum);
     reciprocal = c_.ir.CreateSelect(no_score, zero(), reciprocal);
-    Value* log_sum = c_.ir.CreateFAdd(maximum, math::log2(c_, sum));
-    Value* natural = c_.ir.CreateFMul(log_sum, c_.real(sum, std::numbers::ln2));
+    Value* natural = plan_.log2_scores ? c_.ir.CreateFMul(c_.ir.CreateFAdd(maximum, math::log2(c_, sum)), c_.real(sum, std::numbers::ln2))
+                                       : c_.ir.CreateFAdd(maximum, math::log(c_, sum));
     natural = c_.ir.CreateSelect(no_score, minus_infinity(), natural);
     c_.store(reciprocal, sum_at);
     c_.store(natural, max_at);
@@ -198,15 +198,15 @@ void AttentionEmitter::emit_finish() {
   c_.ir.CreateRetVoid();
 }
 
-SlotCounts slot_counts(const Program& kernel_program) {
-  const LevelPlan levels(kernel_program);
+SlotCounts slot_counts(const Program& program) {
+  const LevelPlan levels(program);
   return {levels.slots(Level::uniform), levels.slots(Level::row), levels.slots(Level::column)};
 }
 
-std::unique_ptr<llvm::Module> emit_attention(llvm::LLVMContext& context, const Program& kernel_program,
+std::unique_ptr<llvm::Module> emit_attention(llvm::LLVMContext& context, const Program& program,
                                              const CpuTarget& target, const CpuPlan& plan) {
   auto module = std::make_unique<llvm::Module>("attnc", context);
-  AttentionEmitter(*module, kernel_program, target, plan).emit();
+  AttentionEmitter(*module, program, target, plan).emit();
   return module;
 }
 

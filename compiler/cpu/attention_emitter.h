@@ -73,16 +73,19 @@ class AttentionEmitter {
     Value* kv0;
   };
   PanelScopes panel_scopes(StageEmitter& stage, Value* task, Value* first_row);
-  /// The scope of one vector of scores at one key.
-  Scope element_scope(const PanelScopes& panel, int vector, const Scope& columns, Value* key, Value* dot);
+  /// The scope of one vector of scores at one key. `score_input`: what the mods read as score, or as dot; null: nothing.
+  Scope element_scope(const PanelScopes& panel, int vector, const Scope& columns, Value* key, Value* score_input);
   /// mask_panel(task, first_row) -> count: evaluates the mask, lists the keys that some row of the panel keeps, and their
   /// bits; pads the list to whole register blocks.
   void emit_mask_panel();
-  /// score_panel(task, first_row, keys, count): dot products to modified scores in log2 units, -inf where dropped; the
+  /// score_panel(task, first_row, keys, count): dot products to modified scores (log2 units or natural ones, as the plan
+  /// says), -inf where dropped; the
   /// running maximum and the correction of what was summed before.
   void emit_score_panel(bool masked);
   /// What to subtract from scores: 0 where no score counts yet, so that -inf - max is -inf.
   Value* finite_maximum(Value* maximum);
+  /// The exponential of a difference of scores, which is not positive.
+  Value* exponential(Value* x);
   /// softmax_panel(task, first_row, count): scores to unnormalised probabilities, and their sums.
   void emit_softmax_panel();
 

@@ -32,17 +32,18 @@ AttentionEmitter::PanelScopes AttentionEmitter::panel_scopes(StageEmitter& stage
   return result;
 }
 
-Scope AttentionEmitter::element_scope(const PanelScopes& panel, int vector, const Scope& columns, Value* key, Value* dot) {
+Scope AttentionEmitter::element_scope(const PanelScopes& panel, int vector, const Scope& columns, Value* key, Value* score_input) {
   Scope scope = panel.vectors[static_cast<std::size_t>(vector)];
   for (std::size_t id = 0; id < scope.values.size(); ++id)
     if (scope.values[id] == nullptr && levels_.level(static_cast<ir::ValueId>(id)) == Level::column) scope.values[id] = columns.values[id];
   Value* q_idx = panel.q_idx[static_cast<std::size_t>(vector)];
-  scope.input = [this, base = scope.input, q_idx, dot, key, kv0 = panel.kv0](Input which) -> Value* {
+  scope.input = [this, base = scope.input, q_idx, score_input, key, kv0 = panel.kv0](Input which) -> Value* {
     switch (which) {
       case Input::q_idx: return q_idx;
       case Input::kv_idx: return c_.ir.CreateAdd(kv0, c_.ir.CreateTrunc(key, c_.i32));
       case Input::dot:
-        if (dot != nullptr) return dot;
+      case Input::score:
+        if (score_input != nullptr) return score_input;
         [[fallthrough]];
       default: return base(which);
     }
@@ -90,7 +91,8 @@ void AttentionEmitter::emit_score_panel(bool masked) {
   Value* bits = masked ? ATTNC_TASK(ptr, keep_bits) : nullptr;
   Value* row_max = c_.element(ATTNC_TASK(ptr, row_max), first_row, f32_bytes);
   Value* correction = ATTNC_TASK(ptr, correction);
-  Value* factor = c_.ir.CreateFMul(ATTNC_TASK(f32, scale), llvm::ConstantFP::get(c_.f32, std::numbers::log2e));
+  Value* factor = ATTNC_TASK(f32, scale);
+  if (plan_.log2_scores) factor = c_.ir.CreateFMul(factor, llvm::ConstantFP::get(c_.f32, std::numbers::log2e));
   factor = c_.splat(factor);
   const PanelScopes panel = panel_scopes(stage, task, first_row);
   const std::vector<bool> wanted = levels_.needed(Level::element, program_.score);
@@ -108,7 +110,9 @@ void AttentionEmitter::emit_score_panel(bool masked) {
       if (program_.score == no_value) {
         score = c_.ir.CreateFMul(dot, factor);
       } else {
-        Scope scope = element_scope(panel, v, columns, key, dot);
+        // In kernel form the mods scale the dot product themselves.
+        Value* input = plan_.log2_scores ? dot : c_.ir.CreateFMul(dot, factor);
+        Scope scope = element_scope(panel, v, columns, key, input);
         stage.mods().evaluate(wanted, scope);
         score = stage.mods().operand(program_.score, scope);
       }
@@ -131,13 +135,18 @@ void AttentionEmitter::emit_score_panel(bool masked) {
     Value* found = maxima[static_cast<std::size_t>(v)];
     Value* now = c_.ir.CreateSelect(c_.ir.CreateFCmpOGT(found, before), found, before);
     c_.store(now, address);
-    c_.store(math::exp2_nonpositive(c_, c_.ir.CreateFSub(before, finite_maximum(now))), c_.offset(correction, v * vector_bytes()));
+    c_.store(exponential(c_.ir.CreateFSub(before, finite_maximum(now))), c_.offset(correction, v * vector_bytes()));
   }
   c_.ir.CreateRetVoid();
 }
 
 Value* AttentionEmitter::finite_maximum(Value* maximum) {
   return c_.ir.CreateSelect(c_.ir.CreateFCmpOEQ(maximum, minus_infinity()), zero(), maximum);
+}
+
+Value* AttentionEmitter::exponential(Value* x) {
+  if (!plan_.log2_scores) x = c_.ir.CreateFMul(x, c_.real(x, std::numbers::log2e));
+  return math::exp2_nonpositive(c_, x);
 }
 
 void AttentionEmitter::emit_softmax_panel() {
@@ -157,7 +166,7 @@ void AttentionEmitter::emit_softmax_panel() {
     for (int v = 0; v < plan_.q_vectors; ++v) {
       const auto at = static_cast<std::size_t>(v);
       Value* address = c_.offset(c_.element(scores, i, panel_bytes()), v * vector_bytes());
-      Value* p = math::exp2_nonpositive(c_, c_.ir.CreateFSub(c_.load(c_.vf32, address), maximum[at]));
+      Value* p = exponential(c_.ir.CreateFSub(c_.load(c_.vf32, address), maximum[at]));
       c_.store(p, address);
       next.push_back(c_.ir.CreateFAdd(carried[at], p));
     }

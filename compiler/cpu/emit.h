@@ -17,12 +17,12 @@ struct SlotCounts {
   int row = 0;
   int column = 0;
 };
-/// `kernel_program`: in kernel form.
-SlotCounts slot_counts(const ir::Program& kernel_program);
+SlotCounts slot_counts(const ir::Program& program);
 
-/// One fused attention: attnc_begin, attnc_tile, attnc_finish. `kernel_program`: in kernel form.
+/// One fused attention: attnc_begin, attnc_tile, attnc_finish. `program`: in kernel form if plan.log2_scores, else as
+/// canonicalized.
 /// Algorithm: online softmax (Milakov and Gimelshein 2018; FlashAttention, Dao et al. 2022) over kv tiles.
-std::unique_ptr<llvm::Module> emit_attention(llvm::LLVMContext& context, const ir::Program& kernel_program,
+std::unique_ptr<llvm::Module> emit_attention(llvm::LLVMContext& context, const ir::Program& program,
                                              const CpuTarget& target, const CpuPlan& plan);
 
 /// The exact evaluation of a mask over a block: attnc_mask. `program` has a mask; its score is ignored.

@@ -47,7 +47,7 @@ struct TaskAbi {
   float* v_tile;           ///< [out_panel][max_keys][out_panel_width]
   float* scores;           ///< [max_keys + key_rows][panel_rows], scores, then probabilities
   float* out_acc;          ///< [max_rows][head_dim_v_padded]
-  float* row_max;          ///< [max_rows], log2 units
+  float* row_max;          ///< [max_rows], in the units of the scores
   float* row_sum;          ///< [max_rows]
   float* correction;       ///< [panel_rows]
   float* row_staging;      ///< one row of q, k, v or out

@@ -14,7 +14,7 @@ namespace attnc::cpu {
 namespace {
 
 /// To be raised with every change of the emitters or of kernel_abi.h: old entries of the cache then miss.
-constexpr int emitter_version = 1;
+constexpr int emitter_version = 2;
 
 CpuKernel link(const CachedKernelPtr& cached) {
   CpuKernel kernel;
@@ -29,9 +29,9 @@ CpuKernel link(const CachedKernelPtr& cached) {
 
 CpuRecipe CpuRecipe::make(const VariantSpec& spec, const CpuTarget& target) {
   CpuRecipe recipe;
-  recipe.kernel_program = passes::kernel_form(spec.program);
   recipe.target = target;
   recipe.plan = CpuPlan::choose(target, spec.dtype, spec.head_dim_qk, spec.head_dim_v);
+  recipe.kernel_program = recipe.plan.log2_scores ? passes::kernel_form(spec.program) : spec.program;
   recipe.slots = slot_counts(recipe.kernel_program);
   return recipe;
 }

@@ -16,7 +16,7 @@ namespace attnc::cpu {
 
 /// What will be compiled, as values; nothing is compiled yet.
 struct CpuRecipe {
-  ir::Program kernel_program;  ///< in kernel form
+  ir::Program kernel_program;  ///< in kernel form, where the plan wants log2 scores
   CpuTarget target;
   CpuPlan plan;
   SlotCounts slots;
