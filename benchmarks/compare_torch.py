@@ -258,20 +258,26 @@ def masks():
             print(row, flush=True)
 
 
+def save():
+    """Written after every part, so that a run cut short still leaves its rows."""
+    properties = torch.cuda.get_device_properties(0)
+    shell = lambda c: subprocess.run(c, shell=True, capture_output=True, text=True).stdout.strip()
+    record = {"gpu": properties.name, "sms": properties.multi_processor_count,
+              "driver": shell("nvidia-smi --query-gpu=driver_version --format=csv,noheader"), "torch": torch.__version__,
+              "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(),
+              "attnc": attnc.lib.attnc_version().decode(),
+              "commit": os.environ.get("ATTNC_COMMIT") or shell("git rev-parse --short HEAD"), "date": time.strftime("%Y-%m-%d"),
+              "command": "python3 benchmarks/compare_torch.py " + " ".join(sys.argv[1:]), "rows_skipped_for_time": skipped,
+              "rows": rows}
+    if args.out:
+        with open(args.out, "w") as f:
+            json.dump(record, f, indent=1)
+
+
 for part in args.parts:
     globals()[part]()
+    save()
 
-properties = torch.cuda.get_device_properties(0)
-shell = lambda c: subprocess.run(c, shell=True, capture_output=True, text=True).stdout.strip()
-record = {"gpu": properties.name, "sms": properties.multi_processor_count,
-          "driver": shell("nvidia-smi --query-gpu=driver_version --format=csv,noheader"), "torch": torch.__version__,
-          "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(), "attnc": attnc.lib.attnc_version().decode(),
-          "commit": os.environ.get("ATTNC_COMMIT") or shell("git rev-parse --short HEAD"), "date": time.strftime("%Y-%m-%d"),
-          "command": "python3 benchmarks/compare_torch.py " + " ".join(sys.argv[1:]), "rows_skipped_for_time": skipped,
-          "rows": rows}
-if args.out:
-    with open(args.out, "w") as f:
-        json.dump(record, f, indent=1)
 bad = [r["name"] for r in rows if r.get("ok") is False or "attnc_error" in r]
 print(f"{len(rows)} rows, {len(bad)} wrong or failed {bad}, {skipped} skipped for time")
 sys.exit(1 if bad else 0)
