@@ -25,6 +25,7 @@ const std::vector<Subcommand>& subcommands();
 extern const Subcommand run_command;
 extern const Subcommand mask_command;
 extern const Subcommand explain_command;
+extern const Subcommand cache_command;
 extern const Subcommand doctor_command;
 
 /// The process's exit status.
