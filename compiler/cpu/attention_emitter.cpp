@@ -56,9 +56,9 @@ void AttentionEmitter::emit_begin() {
   Value* rows = c_.wide(rows_i32);
   StageEmitter stage = stages(task);
   stage.uniform();
-  stage.rows(ATTNC_TASK(i32, q0), rows_i32);
-
   Value* padded_rows = c_.ir.CreateMul(panels(rows), c_.c64(plan_.panel_rows()));
+  stage.rows(ATTNC_TASK(i32, q0), rows_i32, padded_rows);
+
   Value* q_panels = ATTNC_TASK(ptr, q_panels);
   fill(q_panels, 0, c_.ir.CreateMul(padded_rows, c_.c64(plan_.head_dim_qk * f32_bytes)));
   fill(ATTNC_TASK(ptr, out_acc), 0, c_.ir.CreateMul(padded_rows, c_.c64(out_row_bytes())));

@@ -39,10 +39,10 @@ class AttentionEmitter {
   }
 
   /// Distance between rows of k_tile: whole vectors, so that a row may be converted in place.
-  std::int64_t key_bytes() const {
-    return (plan_.head_dim_qk + plan_.lanes - 1) / plan_.lanes * vector_bytes();
+  std::int64_t key_bytes() const { return (plan_.head_dim_qk + plan_.lanes - 1) / plan_.lanes * vector_bytes(); }
+  std::int64_t out_panel_bytes() const {
+    return static_cast<std::int64_t>(plan_.max_keys) * plan_.out_panel_width() * f32_bytes;
   }
-  std::int64_t out_panel_bytes() const { return static_cast<std::int64_t>(plan_.max_keys) * plan_.out_panel_width() * f32_bytes; }
   std::int64_t out_row_bytes() const { return plan_.head_dim_v_padded() * f32_bytes; }
 
   // attention_rows.cpp: between the tensors and scratch
@@ -54,33 +54,33 @@ class AttentionEmitter {
   void emit_pack_tile();
 
   // attention_products.cpp: the two matrix products
-  /// scores_gemm(k_tile, q_panel, scores, keys, count): scores[i][row] = dot(k_tile[keys[i]], q[row]), i < count rounded
-  /// up to whole register blocks.
+  /// scores_gemm(k_tile, q_panel, scores, keys, count): scores[i][row] = dot(k_tile[keys[i]], q[row]), i < count
+  /// rounded up to whole register blocks.
   void emit_scores_gemm();
   /// output_gemm(scores, v_tile, out_acc, correction, keys, count, rows):
   /// out_acc[row] = out_acc[row] * correction[row] + sum over i of scores[i][row] * v_tile[keys[i]].
   void emit_output_gemm();
-  /// output_careful(same arguments): the same sum where V holds an infinity or NaN, leaving out keys of weight 0: 0 times
-  /// infinity must not reach a row that dropped the key.
+  /// output_careful(same arguments): the same sum where V holds an infinity or NaN, leaving out keys of weight 0: 0
+  /// times infinity must not reach a row that dropped the key.
   void emit_output_careful();
 
   // attention_scores.cpp: the mods and the softmax, between the products
   /// What the element level knows of one panel, before its loop over keys.
   struct PanelScopes {
     Scope base;
-    std::vector<Scope> vectors;        // by vector of the panel
-    std::vector<Value*> q_idx;         // likewise
+    std::vector<Scope> vectors;  // by vector of the panel
+    std::vector<Value*> q_idx;   // likewise
     Value* kv0;
   };
   PanelScopes panel_scopes(StageEmitter& stage, Value* task, Value* first_row);
-  /// The scope of one vector of scores at one key. `score_input`: what the mods read as score, or as dot; null: nothing.
+  /// The scope of one vector of scores at one key. `score_input`: what the mods read as score, or as dot; null:
+  /// nothing.
   Scope element_scope(const PanelScopes& panel, int vector, const Scope& columns, Value* key, Value* score_input);
-  /// mask_panel(task, first_row) -> count: evaluates the mask, lists the keys that some row of the panel keeps, and their
-  /// bits; pads the list to whole register blocks.
+  /// mask_panel(task, first_row) -> count: evaluates the mask, lists the keys that some row of the panel keeps, and
+  /// their bits; pads the list to whole register blocks.
   void emit_mask_panel();
-  /// score_panel(task, first_row, keys, count): dot products to modified scores (log2 units or natural ones, as the plan
-  /// says), -inf where dropped; the
-  /// running maximum and the correction of what was summed before.
+  /// score_panel(task, first_row, keys, count): dot products to modified scores (log2 units or natural ones, as the
+  /// plan says), -inf where dropped; the running maximum and the correction of what was summed before.
   void emit_score_panel(bool masked);
   /// What to subtract from scores: 0 where no score counts yet, so that -inf - max is -inf.
   Value* finite_maximum(Value* maximum);
@@ -101,8 +101,8 @@ class AttentionEmitter {
   const CpuPlan& plan_;
   LevelPlan levels_;
   llvm::Function *convert_row_ = nullptr, *pack_tile_ = nullptr, *scores_gemm_ = nullptr, *output_gemm_ = nullptr,
-                 *output_careful_ = nullptr, *mask_panel_ = nullptr, *score_panel_ = nullptr, *score_panel_masked_ = nullptr,
-                 *softmax_panel_ = nullptr;
+                 *output_careful_ = nullptr, *mask_panel_ = nullptr, *score_panel_ = nullptr,
+                 *score_panel_masked_ = nullptr, *softmax_panel_ = nullptr;
 };
 
 }  // namespace attnc::cpu

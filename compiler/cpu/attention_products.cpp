@@ -28,13 +28,15 @@ void AttentionEmitter::emit_scores_gemm() {
       return next;
     });
     Value* to = c_.element(scores, first, panel_bytes());
-    for (int i = 0; i < rows * vectors; ++i) c_.store(sums[static_cast<std::size_t>(i)], c_.offset(to, i * vector_bytes()));
+    for (int i = 0; i < rows * vectors; ++i)
+      c_.store(sums[static_cast<std::size_t>(i)], c_.offset(to, i * vector_bytes()));
   });
   c_.ir.CreateRetVoid();
 }
 
 void AttentionEmitter::emit_output_gemm() {
-  output_gemm_ = c_.function("output_gemm", c_.ir.getVoidTy(), {c_.ptr, c_.ptr, c_.ptr, c_.ptr, c_.ptr, c_.i64, c_.i64}, true);
+  output_gemm_ =
+      c_.function("output_gemm", c_.ir.getVoidTy(), {c_.ptr, c_.ptr, c_.ptr, c_.ptr, c_.ptr, c_.i64, c_.i64}, true);
   Value *scores = output_gemm_->getArg(0), *v_tile = output_gemm_->getArg(1), *out = output_gemm_->getArg(2),
         *correction = output_gemm_->getArg(3), *keys = output_gemm_->getArg(4), *count = output_gemm_->getArg(5),
         *row_count = output_gemm_->getArg(6);
@@ -50,7 +52,8 @@ void AttentionEmitter::emit_output_gemm() {
       for (int r = 0; r < rows; ++r) {
         Value* scale = c_.splat(c_.load(c_.f32, c_.offset(factor, r * f32_bytes)));
         for (int v = 0; v < vectors; ++v)
-          start.push_back(c_.ir.CreateFMul(scale, c_.load(c_.vf32, c_.offset(to, r * out_row_bytes() + v * vector_bytes()))));
+          start.push_back(
+              c_.ir.CreateFMul(scale, c_.load(c_.vf32, c_.offset(to, r * out_row_bytes() + v * vector_bytes()))));
       }
       const auto sums = c_.loop(count, 1, start, [&](Value* i, const CodeBuilder::Carried& acc) {
         CodeBuilder::Carried next(acc.size());
@@ -69,17 +72,19 @@ void AttentionEmitter::emit_output_gemm() {
       });
       for (int r = 0; r < rows; ++r)
         for (int v = 0; v < vectors; ++v)
-          c_.store(sums[static_cast<std::size_t>(r * vectors + v)], c_.offset(to, r * out_row_bytes() + v * vector_bytes()));
+          c_.store(sums[static_cast<std::size_t>(r * vectors + v)],
+                   c_.offset(to, r * out_row_bytes() + v * vector_bytes()));
     });
   });
   c_.ir.CreateRetVoid();
 }
 
 void AttentionEmitter::emit_output_careful() {
-  output_careful_ = c_.function("output_careful", c_.ir.getVoidTy(), {c_.ptr, c_.ptr, c_.ptr, c_.ptr, c_.ptr, c_.i64, c_.i64}, true);
+  output_careful_ =
+      c_.function("output_careful", c_.ir.getVoidTy(), {c_.ptr, c_.ptr, c_.ptr, c_.ptr, c_.ptr, c_.i64, c_.i64}, true);
   Value *scores = output_careful_->getArg(0), *v_tile = output_careful_->getArg(1), *out = output_careful_->getArg(2),
-        *correction = output_careful_->getArg(3), *keys = output_careful_->getArg(4), *count = output_careful_->getArg(5),
-        *row_count = output_careful_->getArg(6);
+        *correction = output_careful_->getArg(3), *keys = output_careful_->getArg(4),
+        *count = output_careful_->getArg(5), *row_count = output_careful_->getArg(6);
   const std::int64_t width_bytes = plan_.out_panel_width() * f32_bytes;
   c_.loop(row_count, 1, [&](Value* row) {
     Value* factor = c_.splat(c_.load(c_.f32, c_.element(correction, row, f32_bytes)));
@@ -88,13 +93,14 @@ void AttentionEmitter::emit_output_careful() {
       Value* within = c_.ir.CreateURem(vector, c_.c64(plan_.out_vectors));
       Value* from = c_.element(c_.element(v_tile, panel, out_panel_bytes()), within, vector_bytes());
       Value* to = c_.element(c_.element(out, row, out_row_bytes()), vector, vector_bytes());
-      const auto sum = c_.loop(count, 1, {c_.ir.CreateFMul(factor, c_.load(c_.vf32, to))}, [&](Value* i, const CodeBuilder::Carried& acc) {
-        Value* weight = c_.load(c_.f32, c_.element(c_.element(scores, i, panel_bytes()), row, f32_bytes));
-        Value* value = c_.load(c_.vf32, c_.element(from, c_.load(c_.i32, c_.element(keys, i, 4)), width_bytes));
-        Value* more = c_.fma(c_.splat(weight), value, acc[0]);
-        Value* dropped = c_.ir.CreateFCmpOEQ(weight, c_.real(weight, 0));
-        return CodeBuilder::Carried{c_.ir.CreateSelect(dropped, acc[0], more)};
-      });
+      const auto sum = c_.loop(
+          count, 1, {c_.ir.CreateFMul(factor, c_.load(c_.vf32, to))}, [&](Value* i, const CodeBuilder::Carried& acc) {
+            Value* weight = c_.load(c_.f32, c_.element(c_.element(scores, i, panel_bytes()), row, f32_bytes));
+            Value* value = c_.load(c_.vf32, c_.element(from, c_.load(c_.i32, c_.element(keys, i, 4)), width_bytes));
+            Value* more = c_.fma(c_.splat(weight), value, acc[0]);
+            Value* dropped = c_.ir.CreateFCmpOEQ(weight, c_.real(weight, 0));
+            return CodeBuilder::Carried{c_.ir.CreateSelect(dropped, acc[0], more)};
+          });
       c_.store(sum[0], to);
     });
   });

@@ -18,7 +18,8 @@ void AttentionEmitter::emit_convert_row() {
   c_.if_then(c_.ir.CreateICmpNE(tail_bytes, c_.c64(0)), [&] {
     c_.store(llvm::Constant::getNullValue(stored), tail);
     Value* i = convert_row_->getArg(2);
-    c_.ir.CreateMemCpy(tail, llvm::MaybeAlign(1), c_.element(from, i, plan_.lanes * element_bytes), llvm::MaybeAlign(1), tail_bytes);
+    c_.ir.CreateMemCpy(tail, llvm::MaybeAlign(1), c_.element(from, i, plan_.lanes * element_bytes), llvm::MaybeAlign(1),
+                       tail_bytes);
     c_.store(from_storage(c_, target_, plan_.dtype, c_.load(stored, tail)), c_.element(to, i, vector_bytes()));
   });
   c_.ir.CreateRetVoid();
@@ -26,7 +27,8 @@ void AttentionEmitter::emit_convert_row() {
 
 void AttentionEmitter::convert_row(Value* to, Value* from, int elements) {
   const auto element_bytes = static_cast<int>(size_bytes(plan_.dtype));
-  c_.ir.CreateCall(convert_row_, {to, from, c_.c64(elements / plan_.lanes), c_.c64(elements % plan_.lanes * element_bytes)});
+  c_.ir.CreateCall(convert_row_,
+                   {to, from, c_.c64(elements / plan_.lanes), c_.c64(elements % plan_.lanes * element_bytes)});
 }
 
 void AttentionEmitter::emit_pack_tile() {

@@ -32,20 +32,25 @@ AttentionEmitter::PanelScopes AttentionEmitter::panel_scopes(StageEmitter& stage
   return result;
 }
 
-Scope AttentionEmitter::element_scope(const PanelScopes& panel, int vector, const Scope& columns, Value* key, Value* score_input) {
+Scope AttentionEmitter::element_scope(const PanelScopes& panel, int vector, const Scope& columns, Value* key,
+                                      Value* score_input) {
   Scope scope = panel.vectors[static_cast<std::size_t>(vector)];
   for (std::size_t id = 0; id < scope.values.size(); ++id)
-    if (scope.values[id] == nullptr && levels_.level(static_cast<ir::ValueId>(id)) == Level::column) scope.values[id] = columns.values[id];
+    if (scope.values[id] == nullptr && levels_.level(static_cast<ir::ValueId>(id)) == Level::column)
+      scope.values[id] = columns.values[id];
   Value* q_idx = panel.q_idx[static_cast<std::size_t>(vector)];
   scope.input = [this, base = scope.input, q_idx, score_input, key, kv0 = panel.kv0](Input which) -> Value* {
     switch (which) {
-      case Input::q_idx: return q_idx;
-      case Input::kv_idx: return c_.ir.CreateAdd(kv0, c_.ir.CreateTrunc(key, c_.i32));
+      case Input::q_idx:
+        return q_idx;
+      case Input::kv_idx:
+        return c_.ir.CreateAdd(kv0, c_.ir.CreateTrunc(key, c_.i32));
       case Input::dot:
       case Input::score:
         if (score_input != nullptr) return score_input;
         [[fallthrough]];
-      default: return base(which);
+      default:
+        return base(which);
     }
   };
   return scope;
@@ -83,7 +88,8 @@ void AttentionEmitter::emit_mask_panel() {
 }
 
 void AttentionEmitter::emit_score_panel(bool masked) {
-  llvm::Function* f = c_.function(masked ? "score_panel_masked" : "score_panel", c_.ir.getVoidTy(), {c_.ptr, c_.i64, c_.ptr, c_.i64}, true);
+  llvm::Function* f = c_.function(masked ? "score_panel_masked" : "score_panel", c_.ir.getVoidTy(),
+                                  {c_.ptr, c_.i64, c_.ptr, c_.i64}, true);
   (masked ? score_panel_masked_ : score_panel_) = f;
   Value *task = f->getArg(0), *first_row = f->getArg(1), *keys = f->getArg(2), *count = f->getArg(3);
   StageEmitter stage = stages(task);

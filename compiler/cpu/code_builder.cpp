@@ -18,7 +18,9 @@ CodeBuilder::CodeBuilder(llvm::Module& m, int lane_count)
   vf32 = vec(f32);
 }
 
-llvm::Type* CodeBuilder::shaped(llvm::Type* element, Value* like) const { return is_vector(like) ? vec(element) : element; }
+llvm::Type* CodeBuilder::shaped(llvm::Type* element, Value* like) const {
+  return is_vector(like) ? vec(element) : element;
+}
 
 Value* CodeBuilder::iota() {
   std::vector<llvm::Constant*> values;
@@ -54,11 +56,17 @@ Value* CodeBuilder::element(Value* base, Value* index, std::int64_t element_byte
 namespace {
 llvm::Align element_align(llvm::Type* type) {
   llvm::Type* scalar = type->getScalarType();
-  return llvm::Align(scalar->isPointerTy() ? 8 : std::max(1u, scalar->getPrimitiveSizeInBits().getFixedValue() ? unsigned(scalar->getPrimitiveSizeInBits().getFixedValue() / 8) : 1u));
+  return llvm::Align(scalar->isPointerTy()
+                         ? 8
+                         : std::max(1u, scalar->getPrimitiveSizeInBits().getFixedValue()
+                                            ? unsigned(scalar->getPrimitiveSizeInBits().getFixedValue() / 8)
+                                            : 1u));
 }
 }  // namespace
 
-Value* CodeBuilder::load(llvm::Type* type, Value* address) { return ir.CreateAlignedLoad(type, address, element_align(type)); }
+Value* CodeBuilder::load(llvm::Type* type, Value* address) {
+  return ir.CreateAlignedLoad(type, address, element_align(type));
+}
 void CodeBuilder::store(Value* value, Value* address) {
   ir.CreateAlignedStore(value, address, element_align(value->getType()));
 }
@@ -123,8 +131,8 @@ void CodeBuilder::if_then(Value* condition, const std::function<void()>& body) {
 llvm::Function* CodeBuilder::function(const std::string& name, llvm::Type* result,
                                       const std::vector<llvm::Type*>& arguments, bool internal) {
   auto* type = llvm::FunctionType::get(result, arguments, false);
-  auto* f = llvm::Function::Create(type, internal ? llvm::Function::InternalLinkage : llvm::Function::ExternalLinkage, name,
-                                   module);
+  auto* f = llvm::Function::Create(type, internal ? llvm::Function::InternalLinkage : llvm::Function::ExternalLinkage,
+                                   name, module);
   const std::string bits = std::to_string(lanes * 32);
   f->addFnAttr("prefer-vector-width", bits);
   f->addFnAttr("min-legal-vector-width", bits);

@@ -26,7 +26,9 @@ class CodeBuilder {
   llvm::Type *f32, *f64, *i1, *i8, *i16, *i32, *i64, *ptr;
   llvm::Type* vf32;  ///< <lanes x float>
 
-  llvm::Type* vec(llvm::Type* element) const { return llvm::FixedVectorType::get(element, static_cast<unsigned>(lanes)); }
+  llvm::Type* vec(llvm::Type* element) const {
+    return llvm::FixedVectorType::get(element, static_cast<unsigned>(lanes));
+  }
   /// `element` as a vector if `like` is one, else as it is.
   llvm::Type* shaped(llvm::Type* element, Value* like) const;
   static bool is_vector(Value* value) { return value->getType()->isVectorTy(); }

@@ -32,16 +32,18 @@ const llvm::Target& find_target(const std::string& triple) {
   initialize_llvm();
   std::string message;
   const llvm::Target* found = llvm::TargetRegistry::lookupTarget(triple, message);
-  if (found == nullptr) throw Error(ErrorCode::unsupported, "LLVM has no code generator for " + triple + ": " + message);
+  if (found == nullptr)
+    throw Error(ErrorCode::unsupported, "LLVM has no code generator for " + triple + ": " + message);
   return *found;
 }
 
 std::unique_ptr<llvm::TargetMachine> make_target_machine(const CpuTarget& target) {
   llvm::TargetOptions options;
   // x86's small code model reaches constants and callees because the linker puts one kernel's sections together.
-  return std::unique_ptr<llvm::TargetMachine>(find_target(target.triple).createTargetMachine(
-      target.triple, target.cpu, target.features, options, llvm::Reloc::PIC_, llvm::CodeModel::Small,
-      llvm::CodeGenOptLevel::Default, /*JIT=*/true));
+  return std::unique_ptr<llvm::TargetMachine>(
+      find_target(target.triple)
+          .createTargetMachine(target.triple, target.cpu, target.features, options, llvm::Reloc::PIC_,
+                               llvm::CodeModel::Small, llvm::CodeGenOptLevel::Default, /*JIT=*/true));
 }
 
 std::string compile(llvm::Module& module, const CpuTarget& target, llvm::CodeGenFileType type) {
@@ -91,7 +93,8 @@ CpuTarget CpuTarget::host() {
   const char* forced = std::getenv("ATTNC_CPU_TARGET");
   if (forced != nullptr && *forced != '\0') {
     // Asked first without a CPU: LLVM prints a warning of its own about one it does not know.
-    const std::unique_ptr<llvm::MCSubtargetInfo> any(find_target(target.triple).createMCSubtargetInfo(target.triple, "", ""));
+    const std::unique_ptr<llvm::MCSubtargetInfo> any(
+        find_target(target.triple).createMCSubtargetInfo(target.triple, "", ""));
     if (!any->isCPUStringValid(forced))
       throw Error(ErrorCode::unsupported, fmt::format("ATTNC_CPU_TARGET={}: LLVM knows no such CPU", forced));
     target.cpu = forced;

@@ -26,6 +26,7 @@ std::unique_ptr<llvm::Module> emit_attention(llvm::LLVMContext& context, const i
                                              const CpuTarget& target, const CpuPlan& plan);
 
 /// The exact evaluation of a mask over a block: attnc_mask. `program` has a mask; its score is ignored.
-std::unique_ptr<llvm::Module> emit_mask(llvm::LLVMContext& context, const ir::Program& program, const CpuTarget& target);
+std::unique_ptr<llvm::Module> emit_mask(llvm::LLVMContext& context, const ir::Program& program,
+                                        const CpuTarget& target);
 
 }  // namespace attnc::cpu

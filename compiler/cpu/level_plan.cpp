@@ -23,7 +23,8 @@ LevelPlan::LevelPlan(const ir::Program& program) : program_(program), levels_(pa
   }
   // Results are asked for at element level.
   for (const ValueId result : {program.score, program.mask})
-    if (result != ir::no_value && level(result) != Level::element) leaves_level[static_cast<std::size_t>(result)] = true;
+    if (result != ir::no_value && level(result) != Level::element)
+      leaves_level[static_cast<std::size_t>(result)] = true;
 
   slots_.assign(count, -1);
   for (std::size_t id = 0; id < count; ++id) {

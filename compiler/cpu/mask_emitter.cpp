@@ -31,7 +31,7 @@ std::unique_ptr<llvm::Module> emit_mask(llvm::LLVMContext& context, const ir::Pr
 #undef ATTNC_TASK
   StageEmitter stage(c, target, levels, where);
   stage.uniform();
-  stage.rows(q0, rows);
+  stage.rows(q0, rows, c.wide(rows));
 
   Scope outer = stage.scope(true);
   stage.add_uniform(outer);

@@ -13,16 +13,11 @@ constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 constexpr double log2_e = std::numbers::log2e;
 
 // (2^f - 1) / f on |f| <= 1/2, relative error of 2^f 2e-9.
-const std::vector<double> exp2_coefficients = {1.0,
-                                               0x1.62e430p-1,
-                                               0x1.ebfbdcp-3,
-                                               0x1.c6aee8p-5,
-                                               0x1.3b2d4ep-7,
-                                               0x1.5f3e80p-10,
-                                               0x1.41fba0p-13};
+const std::vector<double> exp2_coefficients = {1.0,           0x1.62e430p-1,  0x1.ebfbdcp-3, 0x1.c6aee8p-5,
+                                               0x1.3b2d4ep-7, 0x1.5f3e80p-10, 0x1.41fba0p-13};
 
-/// Adding this and taking it away rounds to the nearest integer (half to even) for |x| < 2^22, and leaves the integer in
-/// the low bits of the sum.
+/// Adding this and taking it away rounds to the nearest integer (half to even) for |x| < 2^22, and leaves the integer
+/// in the low bits of the sum.
 constexpr double round_magic = 0x1.8p23;
 constexpr double round_magic_f64 = 0x1.8p52;
 
@@ -45,14 +40,16 @@ Rounded round_to_integer(CodeBuilder& c, Value* x, double magic = round_magic) {
 Value* scaled_exp2(CodeBuilder& c, const Rounded& n, Value* f) {
   Value* integer = c.ir.CreateSub(bits(c, n.sum), c.integer(bits(c, n.sum), 0x4b400000));
   Value* half = ashr(c, integer, 1);
-  auto power = [&](Value* exponent) { return from_bits(c, shl(c, c.ir.CreateAdd(exponent, c.integer(exponent, 127)), 23)); };
+  auto power = [&](Value* exponent) {
+    return from_bits(c, shl(c, c.ir.CreateAdd(exponent, c.integer(exponent, 127)), 23));
+  };
   Value* first = c.ir.CreateFMul(c.polynomial(f, exp2_coefficients), power(half));
   return c.ir.CreateFMul(first, power(c.ir.CreateSub(integer, half)));
 }
 
 struct Logarithm {
-  Value* exponent;  ///< as f32
-  Value* log_m;     ///< natural logarithm of the mantissa, which lies in [sqrt(1/2), sqrt(2))
+  Value* exponent;     ///< as f32
+  Value* log_m;        ///< natural logarithm of the mantissa, which lies in [sqrt(1/2), sqrt(2))
   Value* is_ordinary;  ///< finite and positive
 };
 Logarithm split_logarithm(CodeBuilder& c, Value* x) {
@@ -66,9 +63,9 @@ Logarithm split_logarithm(CodeBuilder& c, Value* x) {
   Value* f = c.ir.CreateFSub(mantissa, c.real(x, 1));
   Value* square = c.ir.CreateFMul(f, f);
   // (log(1 + f) - f + f^2 / 2) / f^3, relative error of the logarithm 8e-10.
-  Value* p = c.polynomial(f, {0.33333312603802057, -0.25000009598974343, 0.20002118679085837, -0.16667995896751947,
-                              0.14219551937720806, -0.12405587802086868, 0.11888164519029108, -0.11675660128503015,
-                              0.06746645631887105});
+  Value* p = c.polynomial(
+      f, {0.33333312603802057, -0.25000009598974343, 0.20002118679085837, -0.16667995896751947, 0.14219551937720806,
+          -0.12405587802086868, 0.11888164519029108, -0.11675660128503015, 0.06746645631887105});
   Value* tail = c.ir.CreateFMul(c.ir.CreateFMul(square, f), p);
   tail = c.fma(square, c.real(x, -0.5), tail);
   Value* is_ordinary = c.ir.CreateAnd(c.ir.CreateFCmpOGT(x, c.real(x, 0)), c.ir.CreateFCmpOLT(x, c.real(x, infinity)));
@@ -200,12 +197,14 @@ Value* erf(CodeBuilder& c, Value* x) {
   Value* magnitude = c.at_most(absolute(c, x), 4);
   Value* square = c.ir.CreateFMul(magnitude, magnitude);
   Value* small = c.ir.CreateFMul(
-      magnitude, c.polynomial(square, {1.1283791659138722, -0.3761262713633534, 0.11283600179307252, -0.02685444469617609,
-                                       0.005189535508423157, -0.0008020842570163401, 7.889123253083375e-05}));
+      magnitude,
+      c.polynomial(square, {1.1283791659138722, -0.3761262713633534, 0.11283600179307252, -0.02685444469617609,
+                            0.005189535508423157, -0.0008020842570163401, 7.889123253083375e-05}));
   // -log2(erfc(x)) on [1, 4].
-  Value* q = c.polynomial(c.ir.CreateFSub(magnitude, c.real(x, 2.5)),
-                          {11.262853723589606, 7.722285777135255, 1.3617480768483565, 0.015658289453814176,
-                           -0.003125632548598665, 0.0006216779881056768, -8.918306207320345e-05, 3.128737295819981e-05});
+  Value* q =
+      c.polynomial(c.ir.CreateFSub(magnitude, c.real(x, 2.5)),
+                   {11.262853723589606, 7.722285777135255, 1.3617480768483565, 0.015658289453814176,
+                    -0.003125632548598665, 0.0006216779881056768, -8.918306207320345e-05, 3.128737295819981e-05});
   Value* large = c.ir.CreateFSub(c.real(x, 1), exp2_nonpositive(c, c.ir.CreateFNeg(q)));
   Value* value = c.ir.CreateSelect(c.ir.CreateFCmpOGT(magnitude, c.real(x, 1)), large, small);
   return c.intrinsic(llvm::Intrinsic::copysign, value, x);
@@ -242,8 +241,8 @@ Value* pow(CodeBuilder& c, Value* x, Value* y) {
 
   // 1 to any power and anything to the power 0 are 1, NaN included; so is -1 to an infinite power.
   Value* is_one = ir.CreateFCmpOEQ(x, c.real(x, 1));
-  Value* one_in_size = ir.CreateAnd(ir.CreateFCmpOEQ(magnitude, c.real(x, 1)),
-                                    ir.CreateFCmpOEQ(absolute(c, y), c.real(y, infinity)));
+  Value* one_in_size =
+      ir.CreateAnd(ir.CreateFCmpOEQ(magnitude, c.real(x, 1)), ir.CreateFCmpOEQ(absolute(c, y), c.real(y, infinity)));
   Value* gives_one = ir.CreateOr(ir.CreateOr(is_one, one_in_size), ir.CreateFCmpOEQ(y, c.real(y, 0)));
   return ir.CreateSelect(gives_one, c.real(x, 1), result);
 }

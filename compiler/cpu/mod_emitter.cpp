@@ -17,10 +17,14 @@ using Intrinsic = llvm::Intrinsic::ID;
 
 llvm::Type* ModEmitter::value_type(Type type) const {
   switch (type) {
-    case Type::boolean: return c_.i1;
-    case Type::i32: return c_.i32;
-    case Type::i64: return c_.i64;
-    case Type::f32: return c_.f32;
+    case Type::boolean:
+      return c_.i1;
+    case Type::i32:
+      return c_.i32;
+    case Type::i64:
+      return c_.i64;
+    case Type::f32:
+      return c_.f32;
   }
   return c_.f32;
 }
@@ -60,13 +64,17 @@ Value* ModEmitter::emit(ValueId id, Scope& scope) {
     case Op::literal:
       if (inst.type == Type::f32) return llvm::ConstantFP::get(c_.f32, inst.real);
       return llvm::ConstantInt::get(value_type(inst.type), static_cast<std::uint64_t>(inst.integer), true);
-    case Op::input: return scope.input(inst.input);
+    case Op::input:
+      return scope.input(inst.input);
     case Op::param: {
-      Value* slot = c_.offset(scope.params, static_cast<std::int64_t>(inst.slot) * static_cast<std::int64_t>(sizeof(ParamAbi)));
+      Value* slot =
+          c_.offset(scope.params, static_cast<std::int64_t>(inst.slot) * static_cast<std::int64_t>(sizeof(ParamAbi)));
       return from_slot(c_.load(slot_type(inst.type), slot), inst.type);
     }
-    case Op::load: return emit_load(inst, scope);
-    default: break;
+    case Op::load:
+      return emit_load(inst, scope);
+    default:
+      break;
   }
   Value* x = operand(inst.operands[0], scope);
   Value* y = inst.operand_count > 1 ? operand(inst.operands[1], scope) : nullptr;
@@ -77,13 +85,20 @@ Value* ModEmitter::emit(ValueId id, Scope& scope) {
     case Op::lt:
     case Op::le:
     case Op::gt:
-    case Op::ge: return emit_compare(inst, x, y);
-    case Op::logical_and: return c_.ir.CreateAnd(x, y);
-    case Op::logical_or: return c_.ir.CreateOr(x, y);
-    case Op::logical_not: return c_.ir.CreateNot(x);
-    case Op::select: return c_.ir.CreateSelect(x, y, z);
-    case Op::cast: return emit_cast(inst, x);
-    default: return inst.type == Type::f32 ? emit_real(inst, x, y, z) : emit_integer(inst, scope, x, y);
+    case Op::ge:
+      return emit_compare(inst, x, y);
+    case Op::logical_and:
+      return c_.ir.CreateAnd(x, y);
+    case Op::logical_or:
+      return c_.ir.CreateOr(x, y);
+    case Op::logical_not:
+      return c_.ir.CreateNot(x);
+    case Op::select:
+      return c_.ir.CreateSelect(x, y, z);
+    case Op::cast:
+      return emit_cast(inst, x);
+    default:
+      return inst.type == Type::f32 ? emit_real(inst, x, y, z) : emit_integer(inst, scope, x, y);
   }
 }
 
@@ -105,54 +120,84 @@ Value* ModEmitter::emit_compare(const Inst& inst, Value* x, Value* y) {
     return real ? c_.ir.CreateFCmp(for_real, x, y) : c_.ir.CreateICmp(for_integer, x, y);
   };
   switch (inst.op) {
-    case Op::eq: return pick(CmpInst::FCMP_OEQ, CmpInst::ICMP_EQ);
-    case Op::ne: return pick(CmpInst::FCMP_UNE, CmpInst::ICMP_NE);
-    case Op::lt: return pick(CmpInst::FCMP_OLT, CmpInst::ICMP_SLT);
-    case Op::le: return pick(CmpInst::FCMP_OLE, CmpInst::ICMP_SLE);
-    case Op::gt: return pick(CmpInst::FCMP_OGT, CmpInst::ICMP_SGT);
-    default: return pick(CmpInst::FCMP_OGE, CmpInst::ICMP_SGE);
+    case Op::eq:
+      return pick(CmpInst::FCMP_OEQ, CmpInst::ICMP_EQ);
+    case Op::ne:
+      return pick(CmpInst::FCMP_UNE, CmpInst::ICMP_NE);
+    case Op::lt:
+      return pick(CmpInst::FCMP_OLT, CmpInst::ICMP_SLT);
+    case Op::le:
+      return pick(CmpInst::FCMP_OLE, CmpInst::ICMP_SLE);
+    case Op::gt:
+      return pick(CmpInst::FCMP_OGT, CmpInst::ICMP_SGT);
+    default:
+      return pick(CmpInst::FCMP_OGE, CmpInst::ICMP_SGE);
   }
 }
 
 Value* ModEmitter::emit_real(const Inst& inst, Value* x, Value* y, Value* z) {
   auto& b = c_.ir;
   switch (inst.op) {
-    case Op::add: return b.CreateFAdd(x, y);
-    case Op::sub: return b.CreateFSub(x, y);
-    case Op::mul: return b.CreateFMul(x, y);
-    case Op::div: return b.CreateFDiv(x, y);
-    case Op::neg: return b.CreateFNeg(x);
+    case Op::add:
+      return b.CreateFAdd(x, y);
+    case Op::sub:
+      return b.CreateFSub(x, y);
+    case Op::mul:
+      return b.CreateFMul(x, y);
+    case Op::div:
+      return b.CreateFDiv(x, y);
+    case Op::neg:
+      return b.CreateFNeg(x);
     // Compare and select are two instructions everywhere; the sum restores the NaN that the select may have lost.
     case Op::min:
     case Op::max: {
       Value* chosen = b.CreateSelect(inst.op == Op::min ? b.CreateFCmpOLT(x, y) : b.CreateFCmpOGT(x, y), x, y);
       return b.CreateSelect(b.CreateFCmpUNO(x, y), b.CreateFAdd(x, y), chosen);
     }
-    case Op::abs: return c_.intrinsic(llvm::Intrinsic::fabs, x);
+    case Op::abs:
+      return c_.intrinsic(llvm::Intrinsic::fabs, x);
     case Op::sign: {
       Value* zero = c_.real(x, 0);
       Value* up = b.CreateSelect(b.CreateFCmpOGT(x, zero), c_.real(x, 1), zero);
       return b.CreateSelect(b.CreateFCmpOLT(x, zero), c_.real(x, -1), up);
     }
-    case Op::floor: return c_.intrinsic(llvm::Intrinsic::floor, x);
-    case Op::ceil: return c_.intrinsic(llvm::Intrinsic::ceil, x);
-    case Op::round: return c_.intrinsic(llvm::Intrinsic::roundeven, x);
-    case Op::fma: return c_.fma(x, y, z);
-    case Op::exp: return math::exp(c_, x);
-    case Op::exp2: return math::exp2(c_, x);
-    case Op::log: return math::log(c_, x);
-    case Op::log2: return math::log2(c_, x);
-    case Op::sqrt: return c_.intrinsic(llvm::Intrinsic::sqrt, x);
-    case Op::rsqrt: return b.CreateFDiv(c_.real(x, 1), c_.intrinsic(llvm::Intrinsic::sqrt, x));
-    case Op::tanh: return math::tanh(c_, x);
-    case Op::sigmoid: return math::sigmoid(c_, x);
-    case Op::sin: return math::sin(c_, x);
-    case Op::cos: return math::cos(c_, x);
-    case Op::erf: return math::erf(c_, x);
-    case Op::pow: return math::pow(c_, x, y);
-    default: break;
+    case Op::floor:
+      return c_.intrinsic(llvm::Intrinsic::floor, x);
+    case Op::ceil:
+      return c_.intrinsic(llvm::Intrinsic::ceil, x);
+    case Op::round:
+      return c_.intrinsic(llvm::Intrinsic::roundeven, x);
+    case Op::fma:
+      return c_.fma(x, y, z);
+    case Op::exp:
+      return math::exp(c_, x);
+    case Op::exp2:
+      return math::exp2(c_, x);
+    case Op::log:
+      return math::log(c_, x);
+    case Op::log2:
+      return math::log2(c_, x);
+    case Op::sqrt:
+      return c_.intrinsic(llvm::Intrinsic::sqrt, x);
+    case Op::rsqrt:
+      return b.CreateFDiv(c_.real(x, 1), c_.intrinsic(llvm::Intrinsic::sqrt, x));
+    case Op::tanh:
+      return math::tanh(c_, x);
+    case Op::sigmoid:
+      return math::sigmoid(c_, x);
+    case Op::sin:
+      return math::sin(c_, x);
+    case Op::cos:
+      return math::cos(c_, x);
+    case Op::erf:
+      return math::erf(c_, x);
+    case Op::pow:
+      return math::pow(c_, x, y);
+    default:
+      break;
   }
-  throw Error(ErrorCode::internal, "the CPU emitter met an operation without an f32 form: " + std::string(info(inst.op).mnemonic));
+  throw Error(ErrorCode::internal,
+              "the CPU emitter met an operation without an f32 form: " + std::string(info(inst.op).mnemonic));
 }
 
 Value* ModEmitter::emit_integer(const Inst& inst, Scope& scope, Value* x, Value* y) {
@@ -160,15 +205,23 @@ Value* ModEmitter::emit_integer(const Inst& inst, Scope& scope, Value* x, Value*
   auto shift = [&] { return b.CreateAnd(y, c_.integer(y, inst.type == Type::i64 ? 63 : 31)); };
   (void)scope;
   switch (inst.op) {
-    case Op::add: return b.CreateAdd(x, y);
-    case Op::sub: return b.CreateSub(x, y);
-    case Op::mul: return b.CreateMul(x, y);
+    case Op::add:
+      return b.CreateAdd(x, y);
+    case Op::sub:
+      return b.CreateSub(x, y);
+    case Op::mul:
+      return b.CreateMul(x, y);
     case Op::div:
-    case Op::mod: return emit_division(inst, x, y);
-    case Op::neg: return b.CreateNeg(x);
-    case Op::min: return c_.intrinsic(llvm::Intrinsic::smin, x, y);
-    case Op::max: return c_.intrinsic(llvm::Intrinsic::smax, x, y);
-    case Op::abs: return b.CreateIntrinsic(llvm::Intrinsic::abs, {x->getType()}, {x, b.getFalse()});
+    case Op::mod:
+      return emit_division(inst, x, y);
+    case Op::neg:
+      return b.CreateNeg(x);
+    case Op::min:
+      return c_.intrinsic(llvm::Intrinsic::smin, x, y);
+    case Op::max:
+      return c_.intrinsic(llvm::Intrinsic::smax, x, y);
+    case Op::abs:
+      return b.CreateIntrinsic(llvm::Intrinsic::abs, {x->getType()}, {x, b.getFalse()});
     case Op::sign: {
       Value* zero = c_.integer(x, 0);
       Value* up = b.CreateZExt(b.CreateICmpSGT(x, zero), x->getType());
@@ -176,16 +229,25 @@ Value* ModEmitter::emit_integer(const Inst& inst, Scope& scope, Value* x, Value*
     }
     case Op::floor:
     case Op::ceil:
-    case Op::round: return x;
-    case Op::bit_and: return b.CreateAnd(x, y);
-    case Op::bit_or: return b.CreateOr(x, y);
-    case Op::bit_xor: return b.CreateXor(x, y);
-    case Op::bit_not: return b.CreateNot(x);
-    case Op::shl: return b.CreateShl(x, shift());
-    case Op::shr: return b.CreateAShr(x, shift());
-    default: break;
+    case Op::round:
+      return x;
+    case Op::bit_and:
+      return b.CreateAnd(x, y);
+    case Op::bit_or:
+      return b.CreateOr(x, y);
+    case Op::bit_xor:
+      return b.CreateXor(x, y);
+    case Op::bit_not:
+      return b.CreateNot(x);
+    case Op::shl:
+      return b.CreateShl(x, shift());
+    case Op::shr:
+      return b.CreateAShr(x, shift());
+    default:
+      break;
   }
-  throw Error(ErrorCode::internal, "the CPU emitter met an operation without an integer form: " + std::string(info(inst.op).mnemonic));
+  throw Error(ErrorCode::internal,
+              "the CPU emitter met an operation without an integer form: " + std::string(info(inst.op).mnemonic));
 }
 
 Value* ModEmitter::emit_division(const Inst& inst, Value* x, Value* y) {
@@ -249,12 +311,15 @@ Value* ModEmitter::emit_load(const Inst& inst, Scope& scope) {
     return make();
   };
   Value* buffer = hoisted(ir::no_value, [&] {
-    return c_.offset(scope.buffers, static_cast<std::int64_t>(inst.slot) * static_cast<std::int64_t>(sizeof(BufferAbi)));
+    return c_.offset(scope.buffers,
+                     static_cast<std::int64_t>(inst.slot) * static_cast<std::int64_t>(sizeof(BufferAbi)));
   });
   auto field = [&](std::size_t base, std::size_t dimension) {
     return hoisted(ir::no_value, [&] { return c_.field(c_.i64, buffer, base + 8 * dimension); });
   };
-  auto splat_if = [&](bool vector, Value* value) { return vector && !CodeBuilder::is_vector(value) ? c_.splat(value) : value; };
+  auto splat_if = [&](bool vector, Value* value) {
+    return vector && !CodeBuilder::is_vector(value) ? c_.splat(value) : value;
+  };
   Value* data = hoisted(ir::no_value, [&] { return c_.field(c_.ptr, buffer, offsetof(BufferAbi, data)); });
 
   // Index arithmetic per dimension, scalar where all lanes agree.
@@ -290,14 +355,17 @@ Value* ModEmitter::emit_load(const Inst& inst, Scope& scope) {
     const Dimension& dimension = dimensions[d];
     if (dimension.varies) continue;
     const ValueId id = inst.operands[d];
-    shared_offset = b.CreateAdd(shared_offset, hoisted(id, [&] { return b.CreateMul(dimension.index, dimension.stride); }));
+    shared_offset =
+        b.CreateAdd(shared_offset, hoisted(id, [&] { return b.CreateMul(dimension.index, dimension.stride); }));
     if (inst.guarded) shared_valid = both(shared_valid, in_range(dimension, id, dimension.index));
   }
 
   if (varying == 0) {
     if (shared_valid != nullptr) shared_offset = b.CreateSelect(shared_valid, shared_offset, c_.c64(0));
-    Value* loaded = from_storage(c_, target_, dtype, c_.load(stored_type, c_.element(data, shared_offset, element_bytes)));
-    if (shared_valid != nullptr) loaded = b.CreateSelect(shared_valid, loaded, llvm::Constant::getNullValue(loaded->getType()));
+    Value* loaded =
+        from_storage(c_, target_, dtype, c_.load(stored_type, c_.element(data, shared_offset, element_bytes)));
+    if (shared_valid != nullptr)
+      loaded = b.CreateSelect(shared_valid, loaded, llvm::Constant::getNullValue(loaded->getType()));
     return loaded;
   }
 
@@ -317,7 +385,8 @@ Value* ModEmitter::emit_load(const Inst& inst, Scope& scope) {
     if (valid != nullptr) offsets = b.CreateSelect(valid, offsets, llvm::Constant::getNullValue(offsets->getType()));
     Value* addresses = b.CreateGEP(stored_type, data, offsets);
     Value* all = llvm::Constant::getAllOnesValue(c_.vec(c_.i1));
-    Value* stored = b.CreateMaskedGather(c_.vec(stored_type), addresses, llvm::Align(static_cast<std::uint64_t>(element_bytes)), all);
+    Value* stored = b.CreateMaskedGather(c_.vec(stored_type), addresses,
+                                         llvm::Align(static_cast<std::uint64_t>(element_bytes)), all);
     Value* loaded = from_storage(c_, target_, dtype, stored);
     if (valid != nullptr) loaded = b.CreateSelect(valid, loaded, llvm::Constant::getNullValue(loaded->getType()));
     return loaded;

@@ -12,8 +12,8 @@
 
 namespace attnc::cpu {
 
-/// Where the values of a program live between the levels. Vectors run across q rows, so a uniform or column value is one
-/// scalar for all lanes and a row value a vector; diagonal values are treated as elements.
+/// Where the values of a program live between the levels. Vectors run across q rows, so a uniform or column value is
+/// one scalar for all lanes and a row value a vector; diagonal values are treated as elements.
 class LevelPlan {
  public:
   /// `program` must outlive this.
@@ -21,7 +21,8 @@ class LevelPlan {
 
   const ir::Program& program() const { return program_; }
   ir::Level level(ir::ValueId id) const { return levels_[static_cast<std::size_t>(id)]; }
-  /// The slot through which a value reaches later levels, or -1. Literals, and inputs that every level knows, need none.
+  /// The slot through which a value reaches later levels, or -1. Literals, and inputs that every level knows, need
+  /// none.
   int slot(ir::ValueId id) const { return slots_[static_cast<std::size_t>(id)]; }
   int slots(ir::Level level) const { return slot_count_[static_cast<std::size_t>(level)]; }
   /// The values of `level` that `root` depends on, by id; none for no_value. Everything, if `root` is all_values.
@@ -41,11 +42,11 @@ class LevelPlan {
 
 /// The values known at one place of the generated code. Scalars serve all lanes.
 struct Scope {
-  bool vectors = true;                  ///< false: this level computes scalars
-  std::vector<Value*> values;           ///< by ValueId; null: not known (yet)
+  bool vectors = true;                 ///< false: this level computes scalars
+  std::vector<Value*> values;          ///< by ValueId; null: not known (yet)
   std::function<Value*(Input)> input;  ///< coordinates, the score and lengths
-  Value* params = nullptr;              ///< const ParamAbi*
-  Value* buffers = nullptr;             ///< const BufferAbi*
+  Value* params = nullptr;             ///< const ParamAbi*
+  Value* buffers = nullptr;            ///< const BufferAbi*
   /// Where to put what does not change in the loop around this scope: before its preheader's terminator. Null: here.
   llvm::Instruction* preheader = nullptr;
   std::map<ir::ValueId, Value*> splats;  ///< uniform values as vectors, made in the preheader
@@ -53,7 +54,8 @@ struct Scope {
 
 class ModEmitter {
  public:
-  ModEmitter(CodeBuilder& code, const CpuTarget& target, const LevelPlan& plan) : c_(code), target_(target), plan_(plan) {}
+  ModEmitter(CodeBuilder& code, const CpuTarget& target, const LevelPlan& plan)
+      : c_(code), target_(target), plan_(plan) {}
 
   /// Emits the wanted values in order into scope.values.
   void evaluate(const std::vector<bool>& wanted, Scope& scope);

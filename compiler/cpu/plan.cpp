@@ -39,10 +39,11 @@ CpuPlan CpuPlan::choose(const CpuTarget& target, DType dtype, int head_dim_qk, i
 
 std::string CpuPlan::to_string() const {
   return fmt::format(
-      "CpuPlan(dtype={}, head_dim_qk={}, head_dim_v={}, lanes={}, q_vectors={}, key_rows={}, out_rows={}, out_vectors={}, "
+      "CpuPlan(dtype={}, head_dim_qk={}, head_dim_v={}, lanes={}, q_vectors={}, key_rows={}, out_rows={}, "
+      "out_vectors={}, "
       "log2_scores={}, max_rows={}, max_keys={})",
-      name(dtype), head_dim_qk, head_dim_v, lanes, q_vectors, key_rows, out_rows, out_vectors, log2_scores,
-      max_rows, max_keys);
+      name(dtype), head_dim_qk, head_dim_v, lanes, q_vectors, key_rows, out_rows, out_vectors, log2_scores, max_rows,
+      max_keys);
 }
 
 }  // namespace attnc::cpu

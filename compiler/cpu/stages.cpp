@@ -94,11 +94,11 @@ void StageEmitter::uniform() {
   store_slots(Level::uniform, nullptr, here);
 }
 
-void StageEmitter::rows(Value* q0, Value* rows) {
+void StageEmitter::rows(Value* q0, Value* rows, Value* extent) {
   if (plan_.slots(Level::row) == 0) return;
   Scope outer = scope(true);
   add_uniform(outer);
-  c_.loop(c_.wide(rows), c_.lanes, [&](Value* first) {
+  c_.loop(extent, c_.lanes, [&](Value* first) {
     Scope here = outer;
     Value* indices = q_indices(q0, rows, first);
     here.input = [&, base = outer.input](Input which) { return which == Input::q_idx ? indices : base(which); };

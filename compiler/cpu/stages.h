@@ -28,8 +28,9 @@ class StageEmitter {
   ModEmitter& mods() { return mods_; }
 
   void uniform();
-  /// Rows q0 ... q0 + rows - 1, in whole vectors; lanes past the last row repeat it, so no mod sees q_idx >= q_len.
-  void rows(Value* q0, Value* rows);
+  /// Rows q0 ... q0 + rows - 1; lanes past the last row repeat it, so no mod sees q_idx >= q_len. Slots are filled up to
+  /// row number `extent` (i64), in whole vectors.
+  void rows(Value* q0, Value* rows, Value* extent);
   /// Keys kv0 ... kv0 + keys - 1, in whole vectors, likewise.
   void columns(Value* kv0, Value* keys);
 

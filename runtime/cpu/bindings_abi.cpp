@@ -11,9 +11,9 @@ alignas(8) constexpr std::byte no_element[8] = {};
 BindingOrder::BindingOrder(const ir::Program& program, const ir::Program& source) {
   auto match = [](const auto& wanted, const auto& available, std::vector<std::size_t>& order) {
     for (const auto& decl : wanted) {
-      const auto found = std::find_if(available.begin(), available.end(), [&](const auto& a) { return a.name == decl.name; });
-      if (found == available.end())
-        throw Error(ErrorCode::internal, "a pass invented the capture '" + decl.name + "'");
+      const auto found =
+          std::find_if(available.begin(), available.end(), [&](const auto& a) { return a.name == decl.name; });
+      if (found == available.end()) throw Error(ErrorCode::internal, "a pass invented the capture '" + decl.name + "'");
       order.push_back(static_cast<std::size_t>(found - available.begin()));
     }
   };

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstddef>
 #include <mutex>
+#include <new>
 #include <optional>
 
 #include "runtime/backend.h"
@@ -67,10 +68,14 @@ class CpuBackend final : public Backend {
       for (std::int64_t i = next++; i < count; i = next++)
         run(code, call, tiles, classifier ? &*classifier : nullptr, tiles.q_tile(i), task);
     };
-    if (workers == 1)
-      work(0);
-    else
-      tbb::parallel_for(0, workers, work, tbb::simple_partitioner());
+    try {
+      if (workers == 1)
+        work(0);
+      else
+        tbb::parallel_for(0, workers, work, tbb::simple_partitioner());
+    } catch (const std::bad_alloc&) {
+      throw Error(ErrorCode::out_of_memory, "no memory for the scratch of another thread");
+    }
   }
 
   std::string explain(std::string_view stage, std::string_view target) override {

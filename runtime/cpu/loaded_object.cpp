@@ -35,11 +35,14 @@ std::shared_ptr<const LoadedObject> LoadedObject::load(std::string_view object_b
   auto state = std::make_unique<State>();
   // The builder asks for a target machine only to compile IR, which never happens here.
   llvm::orc::JITTargetMachineBuilder builder{llvm::Triple(llvm::sys::getProcessTriple())};
-  state->jit = take("cannot start the JIT linker", llvm::orc::LLJITBuilder().setJITTargetMachineBuilder(builder).create());
+  state->jit =
+      take("cannot start the JIT linker", llvm::orc::LLJITBuilder().setJITTargetMachineBuilder(builder).create());
   auto& library = state->jit->getMainJITDylib();
-  library.addGenerator(take("cannot see this process's symbols",
-                            llvm::orc::DynamicLibrarySearchGenerator::GetForCurrentProcess(state->jit->getDataLayout().getGlobalPrefix())));
-  auto buffer = llvm::MemoryBuffer::getMemBufferCopy(llvm::StringRef(object_bytes.data(), object_bytes.size()), "attnc");
+  library.addGenerator(take(
+      "cannot see this process's symbols",
+      llvm::orc::DynamicLibrarySearchGenerator::GetForCurrentProcess(state->jit->getDataLayout().getGlobalPrefix())));
+  auto buffer =
+      llvm::MemoryBuffer::getMemBufferCopy(llvm::StringRef(object_bytes.data(), object_bytes.size()), "attnc");
   if (llvm::Error error = state->jit->addObjectFile(std::move(buffer))) fail("cannot link a kernel", std::move(error));
   return std::shared_ptr<const LoadedObject>(new LoadedObject(std::move(state)));
 }

@@ -43,11 +43,13 @@ MaskEvaluator::MaskEvaluator(const ir::Program& program, const std::string& cach
   KernelCacheOptions options;
   options.directory = cache_dir;
   KernelCache cache(std::move(options));
-  const std::string signature = fmt::format("attnc cpu mask, emitter {}\n{}\n{} {} {} {}-bit\n{}", emitter_version, llvm_version(), target.triple,
-                                            target.cpu, target.features, target.vector_bits, ir::print(state->program, true));
+  const std::string signature =
+      fmt::format("attnc cpu mask, emitter {}\n{}\n{} {} {} {}-bit\n{}", emitter_version, llvm_version(), target.triple,
+                  target.cpu, target.features, target.vector_bits, ir::print(state->program, true));
   const BuildFunction build = [&] {
     llvm::LLVMContext context;
-    return BuiltKernel{compile_object(*emit_mask(context, state->program, target), target), ir::print(state->program, true)};
+    return BuiltKernel{compile_object(*emit_mask(context, state->program, target), target),
+                       ir::print(state->program, true)};
   };
   const CachedKernelPtr cached = cache.get_or_build(signature, build);
   try {
@@ -65,9 +67,11 @@ MaskEvaluator::MaskEvaluator(const ir::Program& program, const std::string& cach
 MaskEvaluator::~MaskEvaluator() = default;
 
 MaskEvaluator::Bound MaskEvaluator::bind(const ir::Bindings& bindings) const {
-  const auto slots = static_cast<std::size_t>(state_->slots.uniform) + static_cast<std::size_t>(state_->slots.row) * max_mask_rows;
+  const auto slots =
+      static_cast<std::size_t>(state_->slots.uniform) + static_cast<std::size_t>(state_->slots.row) * max_mask_rows;
   return Bound(std::unique_ptr<Bound::State>(
-      new Bound::State{*state_, BindingsAbi(state_->program, BindingOrder(state_->program, state_->program), bindings), std::vector<std::int64_t>(slots + 1)}));
+      new Bound::State{*state_, BindingsAbi(state_->program, BindingOrder(state_->program, state_->program), bindings),
+                       std::vector<std::int64_t>(slots + 1)}));
 }
 
 MaskEvaluator::Bound::Bound(std::unique_ptr<State> state) : state_(std::move(state)) {}

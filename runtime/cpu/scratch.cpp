@@ -20,7 +20,9 @@ Scratch::Scratch(const CpuPlan& plan, const SlotCounts& slots) {
   };
   std::vector<Piece> pieces;
   auto carve = [&](auto*& pointer, std::size_t elements, std::size_t element_bytes) {
-    pieces.push_back({reinterpret_cast<void**>(const_cast<std::remove_const_t<std::remove_reference_t<decltype(*pointer)>>**>(&pointer)), size_bytes_});
+    pieces.push_back({reinterpret_cast<void**>(
+                          const_cast<std::remove_const_t<std::remove_reference_t<decltype(*pointer)>>**>(&pointer)),
+                      size_bytes_});
     size_bytes_ += (elements * element_bytes + alignment - 1) / alignment * alignment;
   };
   const auto count = [](int n) { return static_cast<std::size_t>(n); };

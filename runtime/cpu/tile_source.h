@@ -58,7 +58,8 @@ class TileSource {
     for (const BlockRun& run :
          BlockMaskAccess::row_runs(mask, mask.batch() == 1 ? 0 : q.b, mask.heads() == 1 ? 0 : q.h, q.first / size.q)) {
       const int first = run.first * size.kv;
-      const auto last = std::min(static_cast<std::int64_t>(run.last) * size.kv, static_cast<std::int64_t>(call_.kv_len));
+      const auto last =
+          std::min(static_cast<std::int64_t>(run.last) * size.kv, static_cast<std::int64_t>(call_.kv_len));
       range(first, static_cast<int>(last), has_mask_ && !run.full, visit);
     }
   }
