@@ -28,7 +28,9 @@ using namespace attnc;
 namespace {
 
 using Clock = std::chrono::steady_clock;
-double ms_since(Clock::time_point start) { return std::chrono::duration<double, std::milli>(Clock::now() - start).count(); }
+double ms_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
 /// Processor time of the whole process: on a machine that others use as well, the only honest clock.
 double process_ms() {
   timespec now{};
@@ -64,7 +66,8 @@ std::vector<std::byte> random_tensor(std::size_t elements, DType dtype, unsigned
       auto half = static_cast<std::uint16_t>(bits >> 16);
       if (dtype == DType::f16) {
         const auto exponent = static_cast<int>((bits >> 23) & 0xff) - 112;
-        half = static_cast<std::uint16_t>(((bits >> 16) & 0x8000) | (exponent <= 0 ? 0 : (exponent << 10) | ((bits >> 13) & 0x3ff)));
+        half = static_cast<std::uint16_t>(((bits >> 16) & 0x8000) |
+                                          (exponent <= 0 ? 0 : (exponent << 10) | ((bits >> 13) & 0x3ff)));
       }
       std::memcpy(&bytes[2 * i], &half, 2);
     }
@@ -77,7 +80,9 @@ struct Tensors {
   TensorView q_view, k_view, v_view, out_view;
   explicit Tensors(const Shape& s) {
     const DType dtype = dtype_of(s.dtype);
-    const auto n = [](std::int64_t a, std::int64_t b, std::int64_t c, std::int64_t d) { return static_cast<std::size_t>(a * b * c * d); };
+    const auto n = [](std::int64_t a, std::int64_t b, std::int64_t c, std::int64_t d) {
+      return static_cast<std::size_t>(a * b * c * d);
+    };
     q = random_tensor(n(s.batch, s.heads, s.seq, s.dim), dtype, 1);
     k = random_tensor(n(s.batch, s.kv_heads, s.kv_seq, s.dim), dtype, 2);
     v = random_tensor(n(s.batch, s.kv_heads, s.kv_seq, s.dim), dtype, 3);
@@ -117,7 +122,8 @@ long status_kb(const char* field) {
 nlohmann::json time_case(const std::string& name, const Shape& shape, int repeats, int block) {
   Tensors t(shape);
   const Variant variant = variant_of(name);
-  Attention attention({.score_mod = variant.score, .mask_mod = variant.mask, .dtype = dtype_of(shape.dtype), .head_dim = shape.dim});
+  Attention attention(
+      {.score_mod = variant.score, .mask_mod = variant.mask, .dtype = dtype_of(shape.dtype), .head_dim = shape.dim});
   nlohmann::json result;
   BlockMask blocks;
   ForwardOptions options;
@@ -186,7 +192,10 @@ nlohmann::json measure_memory(Shape shape) {
   Tensors t(shape);
   std::ofstream("/proc/self/clear_refs") << "5";  // the high-water mark starts anew
   const long before = status_kb("VmRSS:");
-  Attention attention({.score_mod = stock::soft_cap(30.0f), .mask_mod = stock::sliding_window(1024), .dtype = dtype_of(shape.dtype), .head_dim = shape.dim});
+  Attention attention({.score_mod = stock::soft_cap(30.0f),
+                       .mask_mod = stock::sliding_window(1024),
+                       .dtype = dtype_of(shape.dtype),
+                       .head_dim = shape.dim});
   attention.forward(t.q_view, t.k_view, t.v_view, t.out_view);
   return {{"over_inputs_and_outputs_mb", static_cast<double>(status_kb("VmHWM:") - before) / 1024.0}};
 }
@@ -199,8 +208,9 @@ int main(int argc, char** argv) {
   Shape shape;
   int threads = 0, repeats = 20, block = 128;
   bool json = false;
-  app.add_option("--case", name,
-                 "dense, softcap, alibi, causal, causal_no_table, window, neighborhood, neighborhood_no_table, first_use, memory");
+  app.add_option(
+      "--case", name,
+      "dense, softcap, alibi, causal, causal_no_table, window, neighborhood, neighborhood_no_table, first_use, memory");
   app.add_option("--batch", shape.batch);
   app.add_option("--heads", shape.heads);
   app.add_option("--kv-heads", shape.kv_heads, "0: as --heads");

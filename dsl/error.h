@@ -20,8 +20,8 @@ enum class ErrorCode : int {
   internal = 7,            ///< a bug of attnc; the message says how to report it
 };
 
-/// Every error attnc raises. `what()` names the argument, its value and the rule it breaks; for expressions given as text
-/// it carries the text with a caret under the place. Copyable; safe to pass between threads.
+/// Every error attnc raises. `what()` names the argument, its value and the rule it breaks; for expressions given as
+/// text it carries the text with a caret under the place. Copyable; safe to pass between threads.
 class ATTNC_API Error : public std::runtime_error {
  public:
   Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}

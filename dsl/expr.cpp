@@ -60,8 +60,8 @@ Expr logical_or_bits(Op logical, Op bits, const Expr& a, const Expr& b) {
 }  // namespace
 
 Node::~Node() {
-  // A chain of a million operations must not recurse a million deep, and a destructor must not allocate: nodes that wait
-  // for a turn are linked through the slot of the operand that went first.
+  // A chain of a million operations must not recurse a million deep, and a destructor must not allocate: nodes that
+  // wait for a turn are linked through the slot of the operand that went first.
   for (NodePtr& operand : operands) {
     NodePtr current = std::move(operand);
     NodePtr waiting;
@@ -100,7 +100,8 @@ Expr::Expr(long long value)
 Expr::Expr(bool value) : Expr(literal(static_cast<std::int64_t>(value), Type::boolean)) {}
 
 Expr literal(double value, Type type) {
-  if (type != Type::f32) type_error(fmt::format("a literal of type {} needs an integer value, got {}", name(type), value));
+  if (type != Type::f32)
+    type_error(fmt::format("a literal of type {} needs an integer value, got {}", name(type), value));
   auto node = new_node(Op::literal, type);
   node->real = static_cast<double>(static_cast<float>(value));
   return Expr(NodePtr(std::move(node)));
@@ -145,8 +146,8 @@ Buffer buffer(const std::string& name, DType dtype, int rank) { return Buffer(Bu
 
 Expr Buffer::at(const std::vector<Expr>& indices) const {
   if (static_cast<int>(indices.size()) != decl_->rank)
-    type_error(fmt::format("buffer '{}' has rank {} but is indexed with {} {}", decl_->name, decl_->rank, indices.size(),
-                           indices.size() == 1 ? "index" : "indices"));
+    type_error(fmt::format("buffer '{}' has rank {} but is indexed with {} {}", decl_->name, decl_->rank,
+                           indices.size(), indices.size() == 1 ? "index" : "indices"));
   std::vector<Expr> converted;
   converted.reserve(indices.size());
   for (std::size_t i = 0; i < indices.size(); ++i) {
@@ -197,13 +198,15 @@ Expr apply(Op op, const std::vector<Expr>& operands) {
       }
       return build(op, type, cast_all(operands, type));
     }
-    case Typing::real: return build(op, Type::f32, cast_all(operands, Type::f32));
+    case Typing::real:
+      return build(op, Type::f32, cast_all(operands, Type::f32));
     case Typing::compare: {
       const bool booleans = operands[0].type() == Type::boolean && operands[1].type() == Type::boolean;
       if (booleans && (op == Op::eq || op == Op::ne)) return build(op, Type::boolean, operands);
       return build(op, Type::boolean, cast_all(operands, wider(operands[0].type(), operands[1].type())));
     }
-    case Typing::logical: return build(op, Type::boolean, cast_all(operands, Type::boolean));
+    case Typing::logical:
+      return build(op, Type::boolean, cast_all(operands, Type::boolean));
     case Typing::select: {
       const Expr condition = cast(operands[0], Type::boolean);
       const bool booleans = operands[1].type() == Type::boolean && operands[2].type() == Type::boolean;
@@ -212,7 +215,8 @@ Expr apply(Op op, const std::vector<Expr>& operands) {
     }
     case Typing::leaf:
     case Typing::load:
-    case Typing::cast: break;
+    case Typing::cast:
+      break;
   }
   throw Error(ErrorCode::internal, fmt::format("apply() does not build '{}'", row.mnemonic));
 }

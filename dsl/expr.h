@@ -19,8 +19,8 @@ namespace attnc {
 /// A scalar known at run time: its value may change from call to call and never causes a recompile.
 struct ParamDecl {
   std::string name;
-  Type type = Type::f32;  ///< i32, i64, f32 or boolean
-  double default_value = 0;     ///< used when a call binds no value (floats)
+  Type type = Type::f32;         ///< i32, i64, f32 or boolean
+  double default_value = 0;      ///< used when a call binds no value (floats)
   std::int64_t default_int = 0;  ///< likewise for integer types
   bool has_default = true;
 };
@@ -39,11 +39,11 @@ using NodePtr = std::shared_ptr<const Node>;
 struct ATTNC_API Node {
   Op op = Op::literal;
   Type type = Type::f32;
-  Input input = Input::score;                 ///< op == input
-  double real = 0;                            ///< op == literal, type f32 (already rounded to float)
-  std::int64_t integer = 0;                   ///< op == literal, other types
-  std::shared_ptr<const ParamDecl> param;     ///< op == param
-  std::shared_ptr<const BufferDecl> buffer;   ///< op == load
+  Input input = Input::score;                ///< op == input
+  double real = 0;                           ///< op == literal, type f32 (already rounded to float)
+  std::int64_t integer = 0;                  ///< op == literal, other types
+  std::shared_ptr<const ParamDecl> param;    ///< op == param
+  std::shared_ptr<const BufferDecl> buffer;  ///< op == load
   std::vector<NodePtr> operands;
 
   Node() = default;
@@ -59,12 +59,12 @@ struct ATTNC_API Node {
 /// There is no conversion to bool: `if (q >= kv)` cannot be traced. Use `where(q >= kv, a, b)`.
 class ATTNC_API Expr {
  public:
-  Expr(double value);        // NOLINT: literals convert
-  Expr(float value);         // NOLINT
-  Expr(int value);           // NOLINT
-  Expr(long value);          // NOLINT
-  Expr(long long value);     // NOLINT
-  Expr(bool value);          // NOLINT
+  Expr(double value);     // NOLINT: literals convert
+  Expr(float value);      // NOLINT
+  Expr(int value);        // NOLINT
+  Expr(long value);       // NOLINT
+  Expr(long long value);  // NOLINT
+  Expr(bool value);       // NOLINT
   explicit Expr(NodePtr node) : node_(std::move(node)) {}
 
   const Node& node() const { return *node_; }

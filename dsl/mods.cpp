@@ -25,9 +25,11 @@ bool reads_score(const NodePtr& root) {
 
 MaskMod::MaskMod(const Expr& result) {
   if (result.type() == Type::f32)
-    throw Error(ErrorCode::invalid_expression, "a mask_mod gives true or false, but this one is f32: compare it with something");
+    throw Error(ErrorCode::invalid_expression,
+                "a mask_mod gives true or false, but this one is f32: compare it with something");
   if (reads_score(result.ptr()))
-    throw Error(ErrorCode::invalid_expression, "a mask_mod must not read the score: whether a key is kept depends on b, h, q_idx, kv_idx");
+    throw Error(ErrorCode::invalid_expression,
+                "a mask_mod must not read the score: whether a key is kept depends on b, h, q_idx, kv_idx");
   root_ = cast(result, Type::boolean).ptr();
 }
 

@@ -16,10 +16,10 @@ namespace attnc {
 
 /// Limits on one mod. Over them, Error(invalid_expression) says which limit and the size met.
 struct ModLimits {
-  static constexpr int max_nodes = 16384;          ///< distinct operations
-  static constexpr int max_text_bytes = 1 << 16;   ///< text form
-  static constexpr int max_nesting = 256;          ///< text form: parentheses, brackets, unary operators
-  static constexpr int max_captures = 64;          ///< parameters, and likewise buffers
+  static constexpr int max_nodes = 16384;         ///< distinct operations
+  static constexpr int max_text_bytes = 1 << 16;  ///< text form
+  static constexpr int max_nesting = 256;         ///< text form: parentheses, brackets, unary operators
+  static constexpr int max_captures = 64;         ///< parameters, and likewise buffers
 };
 
 /// A modified score, f32 in natural units. Default-constructed: the score as it is.
@@ -62,16 +62,18 @@ struct Captures {
 ATTNC_API ScoreMod score_mod(std::string_view text, const Captures& captures = {});
 ATTNC_API MaskMod mask_mod(std::string_view text, const Captures& captures = {});
 /// The text form's expression itself, whatever its type. `allow_score`: whether `score` may be read.
-ATTNC_API Expr parse_expression(std::string_view text, const Captures& captures, bool allow_score, std::string_view what);
+ATTNC_API Expr parse_expression(std::string_view text, const Captures& captures, bool allow_score,
+                                std::string_view what);
 
 /// Adds "(mod traced at file:line)" to an Error raised while tracing.
-[[noreturn]] ATTNC_API void rethrow_with_location(const Error& error, std::string_view what, const SourceLocation& where);
+[[noreturn]] ATTNC_API void rethrow_with_location(const Error& error, std::string_view what,
+                                                  const SourceLocation& where);
 
 /// Traces `f(Score score, Index b, Index h, Index q_idx, Index kv_idx)`: f is called once, with symbols.
 /// Throws Error(invalid_expression) with the file and line of this call.
 template <class F>
-  requires std::is_invocable_v<F, Score, Index, Index, Index, Index>
-ScoreMod score_mod(F&& f, SourceLocation where = SourceLocation::current()) {
+requires std::is_invocable_v<F, Score, Index, Index, Index, Index> ScoreMod
+score_mod(F&& f, SourceLocation where = SourceLocation::current()) {
   try {
     return ScoreMod(Expr(std::forward<F>(f)(input(Input::score), input(Input::b), input(Input::h), input(Input::q_idx),
                                             input(Input::kv_idx))));
@@ -82,10 +84,11 @@ ScoreMod score_mod(F&& f, SourceLocation where = SourceLocation::current()) {
 
 /// Traces `f(Index b, Index h, Index q_idx, Index kv_idx)`.
 template <class F>
-  requires std::is_invocable_v<F, Index, Index, Index, Index>
-MaskMod mask_mod(F&& f, SourceLocation where = SourceLocation::current()) {
+requires std::is_invocable_v<F, Index, Index, Index, Index> MaskMod
+mask_mod(F&& f, SourceLocation where = SourceLocation::current()) {
   try {
-    return MaskMod(Expr(std::forward<F>(f)(input(Input::b), input(Input::h), input(Input::q_idx), input(Input::kv_idx))));
+    return MaskMod(
+        Expr(std::forward<F>(f)(input(Input::b), input(Input::h), input(Input::q_idx), input(Input::kv_idx))));
   } catch (const Error& error) {
     rethrow_with_location(error, "mask_mod", where);
   }

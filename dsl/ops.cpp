@@ -16,15 +16,24 @@ const OpInfo& info(Op op) {
 
 std::string_view name(Input input) {
   switch (input) {
-    case Input::score: return "score";
-    case Input::b: return "b";
-    case Input::h: return "h";
-    case Input::q_idx: return "q_idx";
-    case Input::kv_idx: return "kv_idx";
-    case Input::q_len: return "q_len";
-    case Input::kv_len: return "kv_len";
-    case Input::dot: return "dot";
-    case Input::scale: return "scale";
+    case Input::score:
+      return "score";
+    case Input::b:
+      return "b";
+    case Input::h:
+      return "h";
+    case Input::q_idx:
+      return "q_idx";
+    case Input::kv_idx:
+      return "kv_idx";
+    case Input::q_len:
+      return "q_len";
+    case Input::kv_len:
+      return "kv_len";
+    case Input::dot:
+      return "dot";
+    case Input::scale:
+      return "scale";
   }
   return "?";
 }

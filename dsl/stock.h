@@ -6,9 +6,9 @@
 
 namespace attnc::stock {
 
-// A number that users tune is an Expr: pass a literal (`sliding_window(1024)`) to compile it in, which gives the fastest
-// code, or a parameter (`sliding_window(param("window", 1024))`) to change it per call without a recompile. A captured
-// table is a Buffer of the name given here, bound per call.
+// A number that users tune is an Expr: pass a literal (`sliding_window(1024)`) to compile it in, which gives the
+// fastest code, or a parameter (`sliding_window(param("window", 1024))`) to change it per call without a recompile. A
+// captured table is a Buffer of the name given here, bound per call.
 
 // Score mods.
 

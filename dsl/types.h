@@ -24,50 +24,70 @@ constexpr Type loaded_type(DType dtype) {
   switch (dtype) {
     case DType::f32:
     case DType::f16:
-    case DType::bf16: return Type::f32;
-    case DType::i64: return Type::i64;
+    case DType::bf16:
+      return Type::f32;
+    case DType::i64:
+      return Type::i64;
     case DType::i32:
     case DType::i8:
-    case DType::u8: return Type::i32;
-    case DType::boolean: return Type::boolean;
+    case DType::u8:
+      return Type::i32;
+    case DType::boolean:
+      return Type::boolean;
   }
   return Type::f32;
 }
 
 constexpr std::size_t size_bytes(DType dtype) {
   switch (dtype) {
-    case DType::i64: return 8;
+    case DType::i64:
+      return 8;
     case DType::f32:
-    case DType::i32: return 4;
+    case DType::i32:
+      return 4;
     case DType::f16:
-    case DType::bf16: return 2;
+    case DType::bf16:
+      return 2;
     case DType::i8:
     case DType::u8:
-    case DType::boolean: return 1;
+    case DType::boolean:
+      return 1;
   }
   return 0;
 }
 
 constexpr std::string_view name(Type type) {
   switch (type) {
-    case Type::boolean: return "bool";
-    case Type::i32: return "i32";
-    case Type::i64: return "i64";
-    case Type::f32: return "f32";
+    case Type::boolean:
+      return "bool";
+    case Type::i32:
+      return "i32";
+    case Type::i64:
+      return "i64";
+    case Type::f32:
+      return "f32";
   }
   return "?";
 }
 
 constexpr std::string_view name(DType dtype) {
   switch (dtype) {
-    case DType::f32: return "f32";
-    case DType::f16: return "f16";
-    case DType::bf16: return "bf16";
-    case DType::i64: return "i64";
-    case DType::i32: return "i32";
-    case DType::i8: return "i8";
-    case DType::u8: return "u8";
-    case DType::boolean: return "bool";
+    case DType::f32:
+      return "f32";
+    case DType::f16:
+      return "f16";
+    case DType::bf16:
+      return "bf16";
+    case DType::i64:
+      return "i64";
+    case DType::i32:
+      return "i32";
+    case DType::i8:
+      return "i8";
+    case DType::u8:
+      return "u8";
+    case DType::boolean:
+      return "bool";
   }
   return "?";
 }

@@ -72,8 +72,8 @@ void Backend::forward_without_keys(const ForwardCall& call) {
         auto* row = static_cast<std::byte*>(out.data) + offset * static_cast<std::int64_t>(size);
         std::fill(row, row + static_cast<std::size_t>(out.shape[3]) * size, std::byte{0});
         if (!call.lse.empty())
-          static_cast<float*>(call.lse.data)[b * call.lse.stride_elems[0] + h * call.lse.stride_elems[1] + q * call.lse.stride_elems[2]] =
-              -std::numeric_limits<float>::infinity();
+          static_cast<float*>(call.lse.data)[b * call.lse.stride_elems[0] + h * call.lse.stride_elems[1] +
+                                             q * call.lse.stride_elems[2]] = -std::numeric_limits<float>::infinity();
       }
 }
 
@@ -82,8 +82,14 @@ Attention::Attention(AttentionOptions options) {
   validate_options(options);
   auto impl = std::make_shared<Impl>();
   impl->declared = ir::lower(options.score_mod, options.mask_mod);
-  impl->spec = VariantSpec{passes::canonicalize(impl->declared), options.dtype, options.head_dim, options.head_dim_v, options.precise,
-                           options.device, options.cache_dir, options.log};
+  impl->spec = VariantSpec{passes::canonicalize(impl->declared),
+                           options.dtype,
+                           options.head_dim,
+                           options.head_dim_v,
+                           options.precise,
+                           options.device,
+                           options.cache_dir,
+                           options.log};
   impl->options = std::move(options);
   impl_ = std::move(impl);
 }

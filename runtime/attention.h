@@ -19,37 +19,37 @@
 
 namespace attnc {
 
-/// What the library tells its embedder when asked: compiles, cache warnings. Called from the thread that meets the event;
-/// must be thread-safe and must not call back into the same Attention.
+/// What the library tells its embedder when asked: compiles, cache warnings. Called from the thread that meets the
+/// event; must be thread-safe and must not call back into the same Attention.
 using LogCallback = std::function<void(std::string_view category, std::string_view message)>;
 
 /// What makes a variant. Everything here is part of its identity; nothing here is a shape.
 struct AttentionOptions {
   ScoreMod score_mod{};
   MaskMod mask_mod{};
-  DType dtype = DType::f32;     ///< of q, k, v and out: f32, f16 or bf16
-  int head_dim = 64;            ///< of q and k: 1 to 256 (GPU: a multiple of 8)
-  int head_dim_v = 0;           ///< of v and out; 0: as head_dim
+  DType dtype = DType::f32;  ///< of q, k, v and out: f32, f16 or bf16
+  int head_dim = 64;         ///< of q and k: 1 to 256 (GPU: a multiple of 8)
+  int head_dim_v = 0;        ///< of v and out; 0: as head_dim
   Device device = Device::cpu();
-  bool precise = false;         ///< no approximate transcendentals
-  std::string cache_dir{};      ///< "": ATTNC_CACHE_DIR, then the XDG cache directory; see docs/cache.md
-  LogCallback log{};            ///< none: silent
+  bool precise = false;     ///< no approximate transcendentals
+  std::string cache_dir{};  ///< "": ATTNC_CACHE_DIR, then the XDG cache directory; see docs/cache.md
+  LogCallback log{};        ///< none: silent
 };
 
 /// Per call. Views and spans need to live until forward returns (on a GPU, device memory until the stream has passed).
 struct ForwardOptions {
-  TensorView lse{};                          ///< optional output, f32 [B, Hq, Sq]: natural-log sum of exponentials
-  std::optional<float> scale{};              ///< softmax scale; default 1/sqrt(head_dim)
-  std::span<const ParamValue> params{};      ///< parameters without a value here take their default
-  std::span<const BufferValue> buffers{};    ///< every captured buffer
-  const BlockMask* block_mask = nullptr;     ///< optional; blocks in neither list are skipped
-  void* stream = nullptr;                    ///< CUDA stream (CUstream); ignored on the CPU
+  TensorView lse{};                        ///< optional output, f32 [B, Hq, Sq]: natural-log sum of exponentials
+  std::optional<float> scale{};            ///< softmax scale; default 1/sqrt(head_dim)
+  std::span<const ParamValue> params{};    ///< parameters without a value here take their default
+  std::span<const BufferValue> buffers{};  ///< every captured buffer
+  const BlockMask* block_mask = nullptr;   ///< optional; blocks in neither list are skipped
+  void* stream = nullptr;                  ///< CUDA stream (CUstream); ignored on the CPU
 };
 
 /// A compiled attention variant. Safe to use from many threads at once; copies share the compiled code.
 ///
-///   q [B, Hq, Sq, D], k [B, Hkv, Skv, D], v [B, Hkv, Skv, Dv], out [B, Hq, Sq, Dv]; innermost stride 1, other strides any.
-///   Hq is a multiple of Hkv. Shapes, strides, parameter values and buffer contents never recompile.
+///   q [B, Hq, Sq, D], k [B, Hkv, Skv, D], v [B, Hkv, Skv, Dv], out [B, Hq, Sq, Dv]; innermost stride 1, other strides
+///   any. Hq is a multiple of Hkv. Shapes, strides, parameter values and buffer contents never recompile.
 class ATTNC_API Attention {
  public:
   /// Checks the mods and options. Compiles nothing yet. Throws Error.

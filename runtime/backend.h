@@ -53,17 +53,18 @@ class Backend {
   virtual std::string explain(std::string_view stage, std::string_view target) = 0;
 };
 
-std::unique_ptr<Backend> make_cpu_backend(const VariantSpec& spec);   ///< runtime/cpu; only with ATTNC_CPU
-std::unique_ptr<Backend> make_cuda_backend(const VariantSpec& spec);  ///< runtime/cuda; Error(no_device) if there is none
+std::unique_ptr<Backend> make_cpu_backend(const VariantSpec& spec);  ///< runtime/cpu; only with ATTNC_CPU
+std::unique_ptr<Backend> make_cuda_backend(
+    const VariantSpec& spec);  ///< runtime/cuda; Error(no_device) if there is none
 
-/// The backends' way to the tables of a BlockMask: host memory, contiguous, rows of indices `*_row_stride` apart. Valid as
-/// long as the mask.
+/// The backends' way to the tables of a BlockMask: host memory, contiguous, rows of indices `*_row_stride` apart. Valid
+/// as long as the mask.
 struct BlockTables {
   const std::int32_t* kv_num_blocks = nullptr;
   const std::int32_t* kv_indices = nullptr;
   const std::int32_t* full_kv_num_blocks = nullptr;
   const std::int32_t* full_kv_indices = nullptr;
-  std::int64_t indices_row_stride = 0;       ///< elements between the lists of neighbouring q blocks
+  std::int64_t indices_row_stride = 0;  ///< elements between the lists of neighbouring q blocks
   std::int64_t full_indices_row_stride = 0;
   int batch = 1, heads = 1, q_blocks = 0, kv_blocks = 0;
   BlockSize block_size;

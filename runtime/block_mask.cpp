@@ -47,12 +47,14 @@ void read_list(std::string_view name, std::span<const std::int32_t> counts, std:
   const std::int64_t width = static_cast<std::int64_t>(indices.size()) / rows;
   const std::int32_t count = counts[static_cast<std::size_t>(row)];
   if (count < 0 || count > width)
-    refuse(what, fmt::format("{}num_blocks[{}] is {}; it must be 0 to {}, the entries a row has", name, row, count, width));
+    refuse(what,
+           fmt::format("{}num_blocks[{}] is {}; it must be 0 to {}, the entries a row has", name, row, count, width));
   std::int32_t previous = -1;
   for (std::int32_t i = 0; i < count; ++i) {
     const std::int32_t block = indices[static_cast<std::size_t>(row * width + i)];
     if (block <= previous || block >= kv_blocks)
-      refuse(what, fmt::format("{}indices of row {}, entry {} is {}; entries must ascend within 0 to {}", name, row, i, block, kv_blocks - 1));
+      refuse(what, fmt::format("{}indices of row {}, entry {} is {}; entries must ascend within 0 to {}", name, row, i,
+                               block, kv_blocks - 1));
     previous = block;
     runs.push_back({block, block + 1, full});
   }
@@ -63,9 +65,11 @@ void check_tables(std::string_view name, std::span<const std::int32_t> counts, s
   constexpr std::string_view what = "BlockMask::from_kv_blocks";
   if (optional && counts.empty() && indices.empty()) return;
   if (static_cast<std::int64_t>(counts.size()) != rows)
-    refuse(what, fmt::format("{}num_blocks has {} entries; it must have B * H * q_blocks = {}", name, counts.size(), rows));
+    refuse(what,
+           fmt::format("{}num_blocks has {} entries; it must have B * H * q_blocks = {}", name, counts.size(), rows));
   if (rows > 0 && static_cast<std::int64_t>(indices.size()) % rows != 0)
-    refuse(what, fmt::format("{}indices has {} entries; it must have a whole number for each of {} rows", name, indices.size(), rows));
+    refuse(what, fmt::format("{}indices has {} entries; it must have a whole number for each of {} rows", name,
+                             indices.size(), rows));
 }
 
 /// Merges two rows of runs: `kind(a, b)` of 0 empty, 1 partial, 2 full.
@@ -114,12 +118,15 @@ struct BlockMaskFactory {
     if (!x || !y) refuse(what, "one of the block masks is empty");
     const BlockMask::State &a = *x.state_, &b = *y.state_;
     if (a.q_len != b.q_len || a.kv_len != b.kv_len)
-      refuse(what, fmt::format("the masks are of {} x {} and {} x {} elements; they must agree", a.q_len, a.kv_len, b.q_len, b.kv_len));
+      refuse(what, fmt::format("the masks are of {} x {} and {} x {} elements; they must agree", a.q_len, a.kv_len,
+                               b.q_len, b.kv_len));
     if (!(a.block_size == b.block_size))
-      refuse(what, fmt::format("the block sizes are {} x {} and {} x {}; they must agree", a.block_size.q, a.block_size.kv, b.block_size.q, b.block_size.kv));
+      refuse(what, fmt::format("the block sizes are {} x {} and {} x {}; they must agree", a.block_size.q,
+                               a.block_size.kv, b.block_size.q, b.block_size.kv));
     if (!(a.device == b.device)) refuse(what, "the masks live on different devices");
     auto broadcast = [what](const char* name, int m, int n) {
-      if (m != n && m != 1 && n != 1) refuse(what, fmt::format("{} are {} and {}; they must agree or be 1", name, m, n));
+      if (m != n && m != 1 && n != 1)
+        refuse(what, fmt::format("{} are {} and {}; they must agree or be 1", name, m, n));
       return std::max(m, n);
     };
     const int B = broadcast("batches", a.batch, b.batch), H = broadcast("heads", a.heads, b.heads);
@@ -127,7 +134,8 @@ struct BlockMaskFactory {
       for (int batch = 0; batch < B; ++batch)
         for (int head = 0; head < H; ++head)
           for (int i = 0; i < a.q_blocks(); ++i)
-            merge_rows(a.rows.row(a.row_index(batch, head, i)), b.rows.row(b.row_index(batch, head, i)), state.rows, kind);
+            merge_rows(a.rows.row(a.row_index(batch, head, i)), b.rows.row(b.row_index(batch, head, i)), state.rows,
+                       kind);
     });
   }
 };
@@ -139,17 +147,20 @@ BlockMask BlockMask::create(const MaskMod& mask, int B, int H, int q_len, int kv
   const ir::Program declared = ir::lower({}, mask);
   const ir::Program program = passes::canonicalize(declared);
   ir::Bindings bindings = bind_captures(program, declared, options.params, options.buffers, what);
-  // The host decides the blocks, so what a GPU mask captures is read back (documents, lengths: small next to Q, K and V).
+  // The host decides the blocks, so what a GPU mask captures is read back (documents, lengths: small next to Q, K and
+  // V).
   std::vector<std::vector<std::byte>> copies;
   if (options.device.kind == Device::Kind::cuda && !bindings.buffers.empty())
     copies = cuda::copy_buffers_to_host(bindings, options.device, options.stream);
   return BlockMaskFactory::make(B, H, q_len, kv_len, options.block_size, options.device, [&](State& state) {
-    state.rows = build_block_rows({program, bindings, B, H, q_len, kv_len, options.block_size, options.separate_full_blocks}, state.stats);
+    state.rows = build_block_rows(
+        {program, bindings, B, H, q_len, kv_len, options.block_size, options.separate_full_blocks}, state.stats);
     state.stats.build_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
   });
 }
 
-BlockMask BlockMask::from_kv_blocks(std::span<const std::int32_t> kv_num_blocks, std::span<const std::int32_t> kv_indices,
+BlockMask BlockMask::from_kv_blocks(std::span<const std::int32_t> kv_num_blocks,
+                                    std::span<const std::int32_t> kv_indices,
                                     std::span<const std::int32_t> full_kv_num_blocks,
                                     std::span<const std::int32_t> full_kv_indices, int B, int H, int q_len, int kv_len,
                                     BlockSize block_size) {
@@ -167,7 +178,8 @@ BlockMask BlockMask::from_kv_blocks(std::span<const std::int32_t> kv_num_blocks,
       std::sort(entries.begin(), entries.end(), [](const BlockRun& a, const BlockRun& b) { return a.first < b.first; });
       for (std::size_t i = 0; i < entries.size(); ++i) {
         if (i > 0 && entries[i].first == entries[i - 1].first)
-          refuse(what, fmt::format("block {} of row {} is in kv_indices and in full_kv_indices; it must be in one", entries[i].first, row));
+          refuse(what, fmt::format("block {} of row {} is in kv_indices and in full_kv_indices; it must be in one",
+                                   entries[i].first, row));
         state.rows.append(entries[i]);
       }
       state.rows.end_row();
@@ -201,21 +213,25 @@ std::vector<std::uint8_t> BlockMask::to_dense() const {
   for (std::int64_t r = 0; r < state_->rows.count(); ++r)
     for (const BlockRun& run : state_->rows.row(r))
       std::fill(dense.data() + static_cast<std::size_t>(r) * columns + run.first,
-                dense.data() + static_cast<std::size_t>(r) * columns + run.last, static_cast<std::uint8_t>(run.full ? 2 : 1));
+                dense.data() + static_cast<std::size_t>(r) * columns + run.last,
+                static_cast<std::uint8_t>(run.full ? 2 : 1));
   return dense;
 }
 
 BlockMask BlockMask::slice(std::optional<int> b, std::optional<int> h) const {
   constexpr std::string_view what = "BlockMask::slice";
-  if (b && (*b < 0 || *b >= state_->batch)) refuse(what, fmt::format("b is {}; it must be 0 to {}", *b, state_->batch - 1));
-  if (h && (*h < 0 || *h >= state_->heads)) refuse(what, fmt::format("h is {}; it must be 0 to {}", *h, state_->heads - 1));
+  if (b && (*b < 0 || *b >= state_->batch))
+    refuse(what, fmt::format("b is {}; it must be 0 to {}", *b, state_->batch - 1));
+  if (h && (*h < 0 || *h >= state_->heads))
+    refuse(what, fmt::format("h is {}; it must be 0 to {}", *h, state_->heads - 1));
   const State& from = *state_;
-  return BlockMaskFactory::make(b ? 1 : from.batch, h ? 1 : from.heads, from.q_len, from.kv_len, from.block_size, from.device,
-                                [&](State& state) {
+  return BlockMaskFactory::make(b ? 1 : from.batch, h ? 1 : from.heads, from.q_len, from.kv_len, from.block_size,
+                                from.device, [&](State& state) {
                                   for (int i = b.value_or(0); i <= b.value_or(from.batch - 1); ++i)
                                     for (int j = h.value_or(0); j <= h.value_or(from.heads - 1); ++j)
                                       for (int row = 0; row < from.q_blocks(); ++row) {
-                                        for (const BlockRun& run : from.rows.row(from.row_index(i, j, row))) state.rows.append(run);
+                                        for (const BlockRun& run : from.rows.row(from.row_index(i, j, row)))
+                                          state.rows.append(run);
                                         state.rows.end_row();
                                       }
                                 });
@@ -224,26 +240,30 @@ BlockMask BlockMask::slice(std::optional<int> b, std::optional<int> h) const {
 BlockMask BlockMask::slice_q_blocks(int first, int last) const {
   const State& from = *state_;
   if (first < 0 || last < first || last > from.q_blocks())
-    refuse("BlockMask::slice_q_blocks", fmt::format("[{}, {}) is not within the {} rows of blocks", first, last, from.q_blocks()));
+    refuse("BlockMask::slice_q_blocks",
+           fmt::format("[{}, {}) is not within the {} rows of blocks", first, last, from.q_blocks()));
   const auto begin = static_cast<std::int64_t>(first) * from.block_size.q;
   const auto end = std::min<std::int64_t>(static_cast<std::int64_t>(last) * from.block_size.q, from.q_len);
   const int rows = first == last ? 0 : static_cast<int>(end - begin);
-  return BlockMaskFactory::make(from.batch, from.heads, rows, from.kv_len, from.block_size, from.device, [&](State& state) {
-    for (int b = 0; b < from.batch; ++b)
-      for (int h = 0; h < from.heads; ++h)
-        for (int row = first; row < last; ++row) {
-          for (const BlockRun& run : from.rows.row(from.row_index(b, h, row))) state.rows.append(run);
-          state.rows.end_row();
-        }
-  });
+  return BlockMaskFactory::make(from.batch, from.heads, rows, from.kv_len, from.block_size, from.device,
+                                [&](State& state) {
+                                  for (int b = 0; b < from.batch; ++b)
+                                    for (int h = 0; h < from.heads; ++h)
+                                      for (int row = first; row < last; ++row) {
+                                        for (const BlockRun& run : from.rows.row(from.row_index(b, h, row)))
+                                          state.rows.append(run);
+                                        state.rows.end_row();
+                                      }
+                                });
 }
 
 bool BlockMask::operator==(const BlockMask& other) const {
   if (state_ == other.state_) return true;
   if (!state_ || !other.state_) return false;
   const State &a = *state_, &b = *other.state_;
-  return a.batch == b.batch && a.heads == b.heads && a.q_len == b.q_len && a.kv_len == b.kv_len && a.block_size == b.block_size &&
-         a.device == b.device && a.rows.offsets == b.rows.offsets && a.rows.runs == b.rows.runs;
+  return a.batch == b.batch && a.heads == b.heads && a.q_len == b.q_len && a.kv_len == b.kv_len &&
+         a.block_size == b.block_size && a.device == b.device && a.rows.offsets == b.rows.offsets &&
+         a.rows.runs == b.rows.runs;
 }
 
 BlockMask operator&(const BlockMask& a, const BlockMask& b) {

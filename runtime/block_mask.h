@@ -24,12 +24,12 @@ struct BlockSize {
 };
 
 struct BlockMaskOptions {
-  BlockSize block_size{};           ///< each 16 to 512, a multiple of 16
-  Device device = Device::cpu();    ///< that of the Attention the mask is for
-  void* stream = nullptr;           ///< CUDA: the caller's stream
+  BlockSize block_size{};         ///< each 16 to 512, a multiple of 16
+  Device device = Device::cpu();  ///< that of the Attention the mask is for
+  void* stream = nullptr;         ///< CUDA: the caller's stream
   std::span<const ParamValue> params{};
   std::span<const BufferValue> buffers{};
-  bool separate_full_blocks = true; ///< false: every non-empty block is listed as partial
+  bool separate_full_blocks = true;  ///< false: every non-empty block is listed as partial
 };
 
 /// How the blocks were decided.
@@ -48,21 +48,21 @@ struct BlockMaskStats {
 ///   full_kv_*          the same for full blocks, full_kv_width
 ///   q_num_blocks, q_indices, full_q_*: the transpose, for backward, [batch, heads, kv_blocks(, q_width)]
 ///
-/// batch and heads may be 1, which broadcasts. A width is the largest count in its table and at least 1, so that a sparse
-/// mask over a million tokens stays small. Inside, a row is a list of runs of like blocks; the tables are made from them
-/// when first asked for, and kept. The tables are in host memory whatever the device.
+/// batch and heads may be 1, which broadcasts. A width is the largest count in its table and at least 1, so that a
+/// sparse mask over a million tokens stays small. Inside, a row is a list of runs of like blocks; the tables are made
+/// from them when first asked for, and kept. The tables are in host memory whatever the device.
 class ATTNC_API BlockMask {
  public:
   /// Empty: "no block mask".
   BlockMask() = default;
 
   /// Decides every block of a q_len x kv_len score matrix. B and H: how many batches and heads the mask tells apart
-  /// (1 broadcasts). Interval analysis decides whole rectangles of blocks at once (docs/bounds.md), so the cost follows the
-  /// boundary of the mask and not its area; only blocks it leaves open are looked at element by element. Never holds
-  /// q_len * kv_len elements. Uses all cores. For a CUDA device, captured
-  /// buffers in device memory are read back on options.stream and waited for. Throws Error(invalid_argument,
-  /// invalid_expression).
-  static BlockMask create(const MaskMod& mask, int B, int H, int q_len, int kv_len, const BlockMaskOptions& options = {});
+  /// (1 broadcasts). Interval analysis decides whole rectangles of blocks at once (docs/bounds.md), so the cost follows
+  /// the boundary of the mask and not its area; only blocks it leaves open are looked at element by element. Never
+  /// holds q_len * kv_len elements. Uses all cores. For a CUDA device, captured buffers in device memory are read back
+  /// on options.stream and waited for. Throws Error(invalid_argument, invalid_expression).
+  static BlockMask create(const MaskMod& mask, int B, int H, int q_len, int kv_len,
+                          const BlockMaskOptions& options = {});
 
   /// From FlexAttention-style tables on the host (copied). `full_*` may be empty. A row of *_indices is
   /// size / (B * H * q_blocks) entries long: kv_blocks as FlexAttention makes them, or narrower but at least the count.
@@ -77,7 +77,7 @@ class ATTNC_API BlockMask {
   int heads() const;
   int q_len() const;
   int kv_len() const;
-  int q_blocks() const;   ///< ceil(q_len / block_size.q)
+  int q_blocks() const;  ///< ceil(q_len / block_size.q)
   int kv_blocks() const;
   BlockSize block_size() const;
   Device device() const;
@@ -119,7 +119,7 @@ class ATTNC_API BlockMask {
   struct State;
   explicit BlockMask(std::shared_ptr<const State> state) : state_(std::move(state)) {}
   std::shared_ptr<const State> state_;
-  friend struct BlockMaskAccess;   // the backends' way to the tables
+  friend struct BlockMaskAccess;  // the backends' way to the tables
   friend struct BlockMaskFactory;
 };
 

@@ -23,7 +23,8 @@ struct Rectangle {
 class Walk {
  public:
   Walk(const BlockMaskRequest& request, const bounds::Knowledge& knowledge)
-      : request_(request), evaluator_(request.program, knowledge),
+      : request_(request),
+        evaluator_(request.program, knowledge),
         elements_(interpret_mask(request.program, request.bindings, request.q_len, request.kv_len)) {}
 
   /// Appends the strip's rows to `out`.
@@ -116,13 +117,14 @@ bool reads(const ir::Program& program, Input which) {
                      [which](const ir::Inst& inst) { return inst.op == Op::input && inst.input == which; });
 }
 
-/// Rows of a mask that does not tell batches (heads) apart, repeated for each of them. `from` has batch `from_batch` and
-/// heads `from_heads`, each 1 or that of the request.
+/// Rows of a mask that does not tell batches (heads) apart, repeated for each of them. `from` has batch `from_batch`
+/// and heads `from_heads`, each 1 or that of the request.
 BlockRows repeat(const BlockRows& from, int from_batch, int from_heads, const BlockMaskRequest& request, int q_blocks) {
   BlockRows rows;
   for (int b = 0; b < request.batch; ++b)
     for (int h = 0; h < request.heads; ++h) {
-      const std::int64_t group = static_cast<std::int64_t>(from_batch == 1 ? 0 : b) * from_heads + (from_heads == 1 ? 0 : h);
+      const std::int64_t group =
+          static_cast<std::int64_t>(from_batch == 1 ? 0 : b) * from_heads + (from_heads == 1 ? 0 : h);
       for (int i = 0; i < q_blocks; ++i) {
         const std::span<const BlockRun> row = from.row(group * q_blocks + i);
         rows.runs.insert(rows.runs.end(), row.begin(), row.end());
@@ -187,7 +189,8 @@ BlockRows build_block_rows(const BlockMaskRequest& request, BlockMaskStats& stat
   if (!reads(request.program, Input::h)) distinct.heads = 1;
   BlockRows rows = decide_rows(distinct, stats);
   if (distinct.batch == request.batch && distinct.heads == request.heads) return rows;
-  const std::int64_t copies = static_cast<std::int64_t>(request.batch) * request.heads / (distinct.batch * distinct.heads);
+  const std::int64_t copies =
+      static_cast<std::int64_t>(request.batch) * request.heads / (distinct.batch * distinct.heads);
   stats.proved_full *= copies;
   stats.proved_empty *= copies;
   stats.evaluated *= copies;

@@ -14,7 +14,8 @@ class InterpretedMask final : public MaskElements {
     context_.q_len = q_len;
     context_.kv_len = kv_len;
   }
-  void points(int b, int h, int count, const std::int32_t* q_idx, const std::int32_t* kv_idx, std::uint8_t* out) override {
+  void points(int b, int h, int count, const std::int32_t* q_idx, const std::int32_t* kv_idx,
+              std::uint8_t* out) override {
     context_.b = b;
     context_.h = h;
     interpreter_.run(context_, count, q_idx, kv_idx, nullptr, nullptr, out);
@@ -27,7 +28,8 @@ class InterpretedMask final : public MaskElements {
 
 }  // namespace
 
-std::unique_ptr<MaskElements> interpret_mask(const ir::Program& program, const ir::Bindings& bindings, int q_len, int kv_len) {
+std::unique_ptr<MaskElements> interpret_mask(const ir::Program& program, const ir::Bindings& bindings, int q_len,
+                                             int kv_len) {
   return std::make_unique<InterpretedMask>(program, bindings, q_len, kv_len);
 }
 

@@ -14,8 +14,8 @@
 
 namespace attnc {
 
-/// Runs of every row of blocks, row r in runs[offsets[r], offsets[r + 1]): ascending, disjoint, neighbouring runs of one
-/// kind merged (so equal masks have equal runs).
+/// Runs of every row of blocks, row r in runs[offsets[r], offsets[r + 1]): ascending, disjoint, neighbouring runs of
+/// one kind merged (so equal masks have equal runs).
 struct BlockRows {
   std::vector<std::int64_t> offsets{0};
   std::vector<BlockRun> runs;
@@ -53,7 +53,9 @@ struct BlockSide {
 };
 
 /// Blocks of size `block` that cover `length`.
-inline int block_count(int length, int block) { return static_cast<int>((static_cast<std::int64_t>(length) + block - 1) / block); }
+inline int block_count(int length, int block) {
+  return static_cast<int>((static_cast<std::int64_t>(length) + block - 1) / block);
+}
 
 struct BlockMask::State {
   int batch = 1, heads = 1, q_len = 0, kv_len = 0;

@@ -56,7 +56,8 @@ BlockSide by_column(const BlockRows& rows, std::int64_t groups, int q_blocks, in
   std::fill(tables.partial.num_blocks.begin(), tables.partial.num_blocks.end(), 0);
   std::fill(tables.full.num_blocks.begin(), tables.full.num_blocks.end(), 0);
   visit([](BlockLists& lists, std::size_t column, int q_block) {
-    lists.indices[column * static_cast<std::size_t>(lists.width) + static_cast<std::size_t>(lists.num_blocks[column]++)] = q_block;
+    lists.indices[column * static_cast<std::size_t>(lists.width) +
+                  static_cast<std::size_t>(lists.num_blocks[column]++)] = q_block;
   });
   return tables;
 }
@@ -74,7 +75,8 @@ const BlockSide& BlockMask::State::kv_tables() const {
 }
 
 const BlockSide& BlockMask::State::q_tables() const {
-  std::call_once(q_once, [this] { q = by_column(rows, static_cast<std::int64_t>(batch) * heads, q_blocks(), kv_blocks()); });
+  std::call_once(q_once,
+                 [this] { q = by_column(rows, static_cast<std::int64_t>(batch) * heads, q_blocks(), kv_blocks()); });
   return q;
 }
 
@@ -114,7 +116,8 @@ std::span<const BlockRun> BlockMaskAccess::row_runs(const BlockMask& mask, int b
   return mask.state_->rows.row(mask.state_->row_index(b, h, q_block));
 }
 
-std::shared_ptr<void> BlockMaskAccess::device_copy(const BlockMask& mask, const std::function<std::shared_ptr<void>()>& make) {
+std::shared_ptr<void> BlockMaskAccess::device_copy(const BlockMask& mask,
+                                                   const std::function<std::shared_ptr<void>()>& make) {
   std::call_once(mask.state_->device_once, [&] { mask.state_->device_copy = make(); });
   return mask.state_->device_copy;
 }

@@ -10,9 +10,15 @@ namespace attnc {
 
 std::string BlockMask::to_string(int b, int h, int columns) const {
   const State& s = *state_;
-  if (b < 0 || b >= s.batch) throw Error(ErrorCode::invalid_argument, fmt::format("BlockMask::to_string: b is {}; it must be 0 to {}", b, s.batch - 1));
-  if (h < 0 || h >= s.heads) throw Error(ErrorCode::invalid_argument, fmt::format("BlockMask::to_string: h is {}; it must be 0 to {}", h, s.heads - 1));
-  if (columns < 1) throw Error(ErrorCode::invalid_argument, fmt::format("BlockMask::to_string: columns is {}; it must be at least 1", columns));
+  if (b < 0 || b >= s.batch)
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("BlockMask::to_string: b is {}; it must be 0 to {}", b, s.batch - 1));
+  if (h < 0 || h >= s.heads)
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("BlockMask::to_string: h is {}; it must be 0 to {}", h, s.heads - 1));
+  if (columns < 1)
+    throw Error(ErrorCode::invalid_argument,
+                fmt::format("BlockMask::to_string: columns is {}; it must be at least 1", columns));
 
   // A character stands for step x step blocks: full or empty if all of them are.
   const int step = std::max(1, (s.kv_blocks() + columns - 1) / columns);
@@ -29,7 +35,8 @@ std::string BlockMask::to_string(int b, int h, int columns) const {
           if (run.full) full[static_cast<std::size_t>(cell)] += covered;
         }
     for (int cell = 0; cell < width; ++cell) {
-      const std::int64_t blocks = static_cast<std::int64_t>(std::min((cell + 1) * step, s.kv_blocks()) - cell * step) * (bottom - top);
+      const std::int64_t blocks =
+          static_cast<std::int64_t>(std::min((cell + 1) * step, s.kv_blocks()) - cell * step) * (bottom - top);
       const auto i = static_cast<std::size_t>(cell);
       picture += full[i] == blocks ? "█" : present[i] > 0 ? "░" : " ";
     }

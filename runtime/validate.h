@@ -10,11 +10,12 @@ namespace attnc {
 /// Throws Error(unsupported or invalid_argument) for a dtype or head dimension that no backend takes.
 void validate_options(const AttentionOptions& options);
 
-/// Checks a call against semantics.md's list and brings it into the form the backends take. `declared` is the program as
-/// the user wrote it: a name that only simplification removed is still a known name.
-/// Throws Error(invalid_argument) naming the argument, its value and the rule.
-ForwardCall validate_forward(const VariantSpec& spec, const ir::Program& declared, const TensorView& q, const TensorView& k,
-                             const TensorView& v, const TensorView& out, const ForwardOptions& options);
+/// Checks a call against semantics.md's list and brings it into the form the backends take. `declared` is the program
+/// as the user wrote it: a name that only simplification removed is still a known name. Throws Error(invalid_argument)
+/// naming the argument, its value and the rule.
+ForwardCall validate_forward(const VariantSpec& spec, const ir::Program& declared, const TensorView& q,
+                             const TensorView& k, const TensorView& v, const TensorView& out,
+                             const ForwardOptions& options);
 
 /// Values for a program's captures, by name. `what` starts the messages ("forward", "BlockMask::create").
 /// Throws Error(invalid_argument) for a missing, unknown or ill-typed value.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one argument of every forward kernel. runtime/cuda/launch_arguments.h writes the same layout from the host; a test
-// compiles static_asserts of every offset through NVRTC, so the two cannot drift apart.
+// The one argument of every forward kernel. runtime/cuda/launch_arguments.h writes the same layout from the host; a
+// test compiles static_asserts of every offset through NVRTC, so the two cannot drift apart.
 #pragma once
 
 #include "prelude.cuh"
@@ -25,11 +25,11 @@ struct BlockTableArgument {
   const int32* kv_indices;
   const int32* full_kv_num_blocks;
   const int32* full_kv_indices;
-  int64 counts_batch_stride;   // 0 when broadcast over batch
-  int64 counts_head_stride;    // 0 when broadcast over heads
+  int64 counts_batch_stride;  // 0 when broadcast over batch
+  int64 counts_head_stride;   // 0 when broadcast over heads
   int64 indices_batch_stride;
   int64 indices_head_stride;
-  int64 indices_row_stride;      // elements between the lists of neighbouring q blocks, partial list
+  int64 indices_row_stride;  // elements between the lists of neighbouring q blocks, partial list
   int64 full_indices_batch_stride;
   int64 full_indices_head_stride;
   int64 full_indices_row_stride;
@@ -47,10 +47,10 @@ struct ForwardArguments {
   int64 lse_head_stride_elems;
   int32 batch;
   int32 q_heads;
-  int32 kv_heads;      // divides q_heads
+  int32 kv_heads;  // divides q_heads
   int32 q_len;
   int32 kv_len;
-  float scale;         // softmax scale, natural units
+  float scale;  // softmax scale, natural units
   BlockTableArgument blocks;
   int32* tile_counter;  // zeroed before launch; for kernels that schedule tiles dynamically, else null
   // Split-KV partials, fp32, used when kv_splits > 1: out_partial [kv_splits, batch, q_heads, q_len, head_dim_v] and

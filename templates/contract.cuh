@@ -20,11 +20,11 @@ namespace attnc {
 
 // What every level knows. Lengths and indices are counts of rows, never bytes.
 struct TileContext {
-  int b;         // batch
-  int h;         // query head
+  int b;  // batch
+  int h;  // query head
   int q_len;
   int kv_len;
-  float scale;   // the softmax scale, natural units; Mods fold it into the score they return
+  float scale;  // the softmax scale, natural units; Mods fold it into the score they return
 };
 
 // Where an element stands. `delta` equals float(kv_idx - q_idx): a kernel gets it as one addition of a constant to a
@@ -61,15 +61,15 @@ struct BlockRange {
 // Optional members, found by name; a kernel that has no use for one ignores it, and none changes what a program means.
 //
 //   static float score_shifted(<as score>, float dot, float shift)
-//     score(...) + shift, where the addition folds into a multiply-add that score ends with. `shift` is the same for all
-//     elements of a row in a tile. A term linear in delta costs one instruction when written as
-//     fmaf(slope, e.delta_column, fmaf(slope, e.delta_row, shift)): the inner part is computed once a row and tile.
+//     score(...) + shift, where the addition folds into a multiply-add that score ends with. `shift` is the same for
+//     all elements of a row in a tile. A term linear in delta costs one instruction when written as fmaf(slope,
+//     e.delta_column, fmaf(slope, e.delta_row, shift)): the inner part is computed once a row and tile.
 //
 //   static float narrow_score_bound(const Params&, const TileContext&, const Uniform&)
 //   static float score_narrow(<as score_shifted>)
 //     A cheaper score_shifted: tanh as a polynomial on the FMA pipe, say. It is right while |score| (log2 units, not
-//     shifted) is at most narrow_score_bound, and beyond it still grows with dot: then what leaves the range on the upper
-//     side shows in the sum of a tile's probabilities, and what leaves it on the lower side is negligible.
+//     shifted) is at most narrow_score_bound, and beyond it still grows with dot: then what leaves the range on the
+//     upper side shows in the sum of a tile's probabilities, and what leaves it on the lower side is negligible.
 
 // The contract, spelled out with nothing modified. Generated code has the same members.
 struct IdentityMods {
@@ -78,8 +78,8 @@ struct IdentityMods {
   struct Params {
     int unused;
   };
-  // Level values. Column and Diagonal hold 4-byte fields only (so a kernel may stage them as words); *_words is how many
-  // of them are in use, 0 when the level is empty.
+  // Level values. Column and Diagonal hold 4-byte fields only (so a kernel may stage them as words); *_words is how
+  // many of them are in use, 0 when the level is empty.
   struct Uniform {};
   struct Row {};
   struct Column {};

@@ -12,16 +12,32 @@ namespace attnc::mods {
 
 // ---- Integers: everything wraps. Signed overflow is undefined in C++, so the arithmetic is done unsigned.
 
-__forceinline__ int32 wrap_add(int32 a, int32 b) { return static_cast<int32>(static_cast<uint32>(a) + static_cast<uint32>(b)); }
-__forceinline__ int32 wrap_sub(int32 a, int32 b) { return static_cast<int32>(static_cast<uint32>(a) - static_cast<uint32>(b)); }
-__forceinline__ int32 wrap_mul(int32 a, int32 b) { return static_cast<int32>(static_cast<uint32>(a) * static_cast<uint32>(b)); }
-__forceinline__ int64 wrap_add(int64 a, int64 b) { return static_cast<int64>(static_cast<uint64>(a) + static_cast<uint64>(b)); }
-__forceinline__ int64 wrap_sub(int64 a, int64 b) { return static_cast<int64>(static_cast<uint64>(a) - static_cast<uint64>(b)); }
-__forceinline__ int64 wrap_mul(int64 a, int64 b) { return static_cast<int64>(static_cast<uint64>(a) * static_cast<uint64>(b)); }
+__forceinline__ int32 wrap_add(int32 a, int32 b) {
+  return static_cast<int32>(static_cast<uint32>(a) + static_cast<uint32>(b));
+}
+__forceinline__ int32 wrap_sub(int32 a, int32 b) {
+  return static_cast<int32>(static_cast<uint32>(a) - static_cast<uint32>(b));
+}
+__forceinline__ int32 wrap_mul(int32 a, int32 b) {
+  return static_cast<int32>(static_cast<uint32>(a) * static_cast<uint32>(b));
+}
+__forceinline__ int64 wrap_add(int64 a, int64 b) {
+  return static_cast<int64>(static_cast<uint64>(a) + static_cast<uint64>(b));
+}
+__forceinline__ int64 wrap_sub(int64 a, int64 b) {
+  return static_cast<int64>(static_cast<uint64>(a) - static_cast<uint64>(b));
+}
+__forceinline__ int64 wrap_mul(int64 a, int64 b) {
+  return static_cast<int64>(static_cast<uint64>(a) * static_cast<uint64>(b));
+}
 template <class T>
-__forceinline__ T wrap_neg(T a) { return wrap_sub(T(0), a); }
+__forceinline__ T wrap_neg(T a) {
+  return wrap_sub(T(0), a);
+}
 template <class T>
-__forceinline__ T wrap_abs(T a) { return a < 0 ? wrap_neg(a) : a; }
+__forceinline__ T wrap_abs(T a) {
+  return a < 0 ? wrap_neg(a) : a;
+}
 
 // Rounds toward -inf; by zero gives 0; the one overflow (min / -1) wraps.
 template <class T>
@@ -39,21 +55,39 @@ __forceinline__ T floor_mod(T a, T b) {
   return remainder != 0 && (remainder < 0) != (b < 0) ? remainder + b : remainder;
 }
 // The same where the compiler proved a >= 0 and b is a positive constant: unsigned division is shorter.
-__forceinline__ int32 div_nonnegative(int32 a, int32 b) { return static_cast<int32>(static_cast<uint32>(a) / static_cast<uint32>(b)); }
-__forceinline__ int32 mod_nonnegative(int32 a, int32 b) { return static_cast<int32>(static_cast<uint32>(a) % static_cast<uint32>(b)); }
-__forceinline__ int64 div_nonnegative(int64 a, int64 b) { return static_cast<int64>(static_cast<uint64>(a) / static_cast<uint64>(b)); }
-__forceinline__ int64 mod_nonnegative(int64 a, int64 b) { return static_cast<int64>(static_cast<uint64>(a) % static_cast<uint64>(b)); }
+__forceinline__ int32 div_nonnegative(int32 a, int32 b) {
+  return static_cast<int32>(static_cast<uint32>(a) / static_cast<uint32>(b));
+}
+__forceinline__ int32 mod_nonnegative(int32 a, int32 b) {
+  return static_cast<int32>(static_cast<uint32>(a) % static_cast<uint32>(b));
+}
+__forceinline__ int64 div_nonnegative(int64 a, int64 b) {
+  return static_cast<int64>(static_cast<uint64>(a) / static_cast<uint64>(b));
+}
+__forceinline__ int64 mod_nonnegative(int64 a, int64 b) {
+  return static_cast<int64>(static_cast<uint64>(a) % static_cast<uint64>(b));
+}
 
 template <class T>
-__forceinline__ T int_min(T a, T b) { return a < b ? a : b; }
+__forceinline__ T int_min(T a, T b) {
+  return a < b ? a : b;
+}
 template <class T>
-__forceinline__ T int_max(T a, T b) { return a < b ? b : a; }
+__forceinline__ T int_max(T a, T b) {
+  return a < b ? b : a;
+}
 template <class T>
-__forceinline__ T int_sign(T a) { return static_cast<T>(a > 0) - static_cast<T>(a < 0); }
+__forceinline__ T int_sign(T a) {
+  return static_cast<T>(a > 0) - static_cast<T>(a < 0);
+}
 
 // Shift counts are masked to the width; shr is arithmetic.
-__forceinline__ int32 shift_left(int32 a, int32 count) { return static_cast<int32>(static_cast<uint32>(a) << (count & 31)); }
-__forceinline__ int64 shift_left(int64 a, int64 count) { return static_cast<int64>(static_cast<uint64>(a) << (count & 63)); }
+__forceinline__ int32 shift_left(int32 a, int32 count) {
+  return static_cast<int32>(static_cast<uint32>(a) << (count & 31));
+}
+__forceinline__ int64 shift_left(int64 a, int64 count) {
+  return static_cast<int64>(static_cast<uint64>(a) << (count & 63));
+}
 __forceinline__ int32 shift_right(int32 a, int32 count) { return a >> (count & 31); }
 __forceinline__ int64 shift_right(int64 a, int64 count) { return a >> (count & 63); }
 
@@ -158,11 +192,18 @@ __forceinline__ int64 join_words(int32 low, int32 high) {
 // ---- Captured buffers.
 
 // The element types as they lie in memory.
-struct f16 { uint16 bits; };
-struct bf16 { uint16 bits; };
-struct bool8 { uint8 value; };
+struct f16 {
+  uint16 bits;
+};
+struct bf16 {
+  uint16 bits;
+};
+struct bool8 {
+  uint8 value;
+};
 
-// runtime/cuda packs this layout (compiler/cuda/params.h). Extents twice: indices of 32 bits compare in one instruction.
+// runtime/cuda packs this layout (compiler/cuda/params.h). Extents twice: indices of 32 bits compare in one
+// instruction.
 template <class T, int rank>
 struct BufferView {
   const T* data;
@@ -187,7 +228,8 @@ __forceinline__ bool inside(const BufferView<T, rank>& buffer, int64 index) {
 // Elements from the start of the buffer, in 64 bits. Only used where the index is inside, so it is not negative.
 template <int d, class T, int rank>
 __forceinline__ int64 along(const BufferView<T, rank>& buffer, int32 index) {
-  return static_cast<int64>(static_cast<uint64>(static_cast<uint32>(index)) * static_cast<uint64>(buffer.stride_elems[d]));
+  return static_cast<int64>(static_cast<uint64>(static_cast<uint32>(index)) *
+                            static_cast<uint64>(buffer.stride_elems[d]));
 }
 template <int d, class T, int rank>
 __forceinline__ int64 along(const BufferView<T, rank>& buffer, int64 index) {

@@ -29,11 +29,15 @@ constexpr std::int64_t largest_end = std::int64_t{1} << 60;
 class Solver {
  public:
   explicit Solver(Program& program)
-      : levels_(passes::placement(program)), ranges_(program.insts.size()), count_(static_cast<ValueId>(program.insts.size())),
-        program_(program), emit_(program) {
+      : levels_(passes::placement(program)),
+        ranges_(program.insts.size()),
+        count_(static_cast<ValueId>(program.insts.size())),
+        program_(program),
+        emit_(program) {
     Concrete algebra{Knowledge{}};
     algebra.set_box(Box::anything());
-    for (ValueId id = 0; id < count_; ++id) ranges_[static_cast<std::size_t>(id)] = evaluate(algebra, program, id, ranges_.data());
+    for (ValueId id = 0; id < count_; ++id)
+      ranges_[static_cast<std::size_t>(id)] = evaluate(algebra, program, id, ranges_.data());
   }
 
   /// The keys for which boolean `id` is true.
@@ -43,12 +47,14 @@ class Solver {
     const Inst inst = program_[id];
     const ValueId x = inst.operands[0], y = inst.operands[1], z = inst.operands[2];
     switch (inst.op) {
-      case Op::logical_and: return both(keys(x, depth + 1), keys(y, depth + 1));
+      case Op::logical_and:
+        return both(keys(x, depth + 1), keys(y, depth + 1));
       case Op::logical_or:
         if (is_row(x)) return choose(truth_of(x), Interval{}, keys(y, depth + 1));
         if (is_row(y)) return choose(truth_of(y), Interval{}, keys(x, depth + 1));
         return either(keys(x, depth + 1), keys(y, depth + 1));
-      case Op::logical_not: return complement(keys(x, depth + 1));
+      case Op::logical_not:
+        return complement(keys(x, depth + 1));
       case Op::select:
         if (!is_row(x)) return std::nullopt;
         return choose(truth_of(x), keys(y, depth + 1), keys(z, depth + 1));
@@ -61,14 +67,17 @@ class Solver {
         if (is_row(y)) return compare(x, inst.op, scalar_of(y), depth + 1);
         if (is_row(x)) return compare(y, mirrored(inst.op), scalar_of(x), depth + 1);
         return std::nullopt;
-      default: return std::nullopt;
+      default:
+        return std::nullopt;
     }
   }
 
   /// The ends as i32 values.
   RowBand finish(const Interval& interval) {
     const Scalar lowest = emit_.integer(always), highest = emit_.integer(never);
-    auto clip = [&](const Scalar& end) { return emit_.as(emit_.assume(emit_.min(emit_.max(end, lowest), highest), always, never), Type::i32); };
+    auto clip = [&](const Scalar& end) {
+      return emit_.as(emit_.assume(emit_.min(emit_.max(end, lowest), highest), always, never), Type::i32);
+    };
     const ValueId lo = clip(interval.lo.value_or(lowest)), hi = clip(interval.hi.value_or(highest));
     return {program_, lo, hi};
   }
@@ -89,11 +98,16 @@ class Solver {
   }
   static Op mirrored(Op op) {
     switch (op) {
-      case Op::lt: return Op::gt;
-      case Op::le: return Op::ge;
-      case Op::gt: return Op::lt;
-      case Op::ge: return Op::le;
-      default: return op;
+      case Op::lt:
+        return Op::gt;
+      case Op::le:
+        return Op::ge;
+      case Op::gt:
+        return Op::lt;
+      case Op::ge:
+        return Op::le;
+      default:
+        return op;
     }
   }
 
@@ -122,8 +136,10 @@ class Solver {
   Result choose(const Truth& condition, const Result& a, const Result& b) {
     if (!a || !b) return std::nullopt;
     Interval r;
-    if (a->lo || b->lo) r.lo = emit_.select(condition, a->lo.value_or(emit_.integer(always)), b->lo.value_or(emit_.integer(always)));
-    if (a->hi || b->hi) r.hi = emit_.select(condition, a->hi.value_or(emit_.integer(never)), b->hi.value_or(emit_.integer(never)));
+    if (a->lo || b->lo)
+      r.lo = emit_.select(condition, a->lo.value_or(emit_.integer(always)), b->lo.value_or(emit_.integer(always)));
+    if (a->hi || b->hi)
+      r.hi = emit_.select(condition, a->hi.value_or(emit_.integer(never)), b->hi.value_or(emit_.integer(never)));
     return r;
   }
 
@@ -131,18 +147,27 @@ class Solver {
   Result compare(ValueId id, Op op, const Scalar& bound, int depth) {
     const Scalar one = emit_.integer(1);
     switch (op) {
-      case Op::lt: return solve(id, true, emit_.sub(bound, one), depth);
-      case Op::le: return solve(id, true, bound, depth);
-      case Op::gt: return solve(id, false, emit_.add(bound, one), depth);
-      case Op::ge: return solve(id, false, bound, depth);
-      default: return both(solve(id, true, bound, depth), solve(id, false, bound, depth));
+      case Op::lt:
+        return solve(id, true, emit_.sub(bound, one), depth);
+      case Op::le:
+        return solve(id, true, bound, depth);
+      case Op::gt:
+        return solve(id, false, emit_.add(bound, one), depth);
+      case Op::ge:
+        return solve(id, false, bound, depth);
+      default:
+        return both(solve(id, true, bound, depth), solve(id, false, bound, depth));
     }
   }
 
   /// Whether the instruction's exact result fits its type for every call, so that it can be inverted.
-  bool cannot_wrap(const Inst& inst, std::int64_t lo, std::int64_t hi) const { return lo >= type_min(inst.type) && hi <= type_max(inst.type); }
+  bool cannot_wrap(const Inst& inst, std::int64_t lo, std::int64_t hi) const {
+    return lo >= type_min(inst.type) && hi <= type_max(inst.type);
+  }
   /// Operand ranges that keep sums and products of two within int64.
-  bool is_moderate(ValueId id) const { return range(id).lo >= -(std::int64_t{1} << 31) && range(id).hi <= (std::int64_t{1} << 31); }
+  bool is_moderate(ValueId id) const {
+    return range(id).lo >= -(std::int64_t{1} << 31) && range(id).hi <= (std::int64_t{1} << 31);
+  }
 
   /// Keys for which value `id` <= bound (`below`) or >= bound.
   Result solve(ValueId id, bool below, const Scalar& bound, int depth) {
@@ -157,13 +182,15 @@ class Solver {
       case Op::input:  // kv_idx, the only input below row level of integer type
         return below ? Interval{std::nullopt, emit_.add(bound, emit_.integer(1))} : Interval{bound, std::nullopt};
       case Op::add:
-      case Op::sub: return solve_sum(inst, below, bound, depth);
+      case Op::sub:
+        return solve_sum(inst, below, bound, depth);
       case Op::neg:
         if (!is_moderate(x) || !cannot_wrap(inst, -range(x).hi, -range(x).lo)) return std::nullopt;
         return solve(x, !below, emit_.sub(emit_.integer(0), bound), depth + 1);
       case Op::mul:
       case Op::div:
-      case Op::shr: return solve_scale(inst, below, bound, depth);
+      case Op::shr:
+        return solve_scale(inst, below, bound, depth);
       case Op::abs:
         if (!below || range(x).lo <= type_min(inst.type)) return std::nullopt;
         return both(solve(x, true, bound, depth + 1), solve(x, false, emit_.sub(emit_.integer(0), bound), depth + 1));
@@ -181,7 +208,8 @@ class Solver {
       case Op::select:
         if (!is_row(x)) return std::nullopt;
         return choose(truth_of(x), solve(y, below, bound, depth + 1), solve(z, below, bound, depth + 1));
-      default: return std::nullopt;
+      default:
+        return std::nullopt;
     }
   }
 
@@ -196,9 +224,11 @@ class Solver {
     const ValueId x = inst.operands[0], y = inst.operands[1];
     if (!is_moderate(x) || !is_moderate(y)) return std::nullopt;
     const bool plus = inst.op == Op::add;
-    const std::int64_t lo = range(x).lo + (plus ? range(y).lo : -range(y).hi), hi = range(x).hi + (plus ? range(y).hi : -range(y).lo);
+    const std::int64_t lo = range(x).lo + (plus ? range(y).lo : -range(y).hi),
+                       hi = range(x).hi + (plus ? range(y).hi : -range(y).lo);
     if (!cannot_wrap(inst, lo, hi)) return std::nullopt;
-    if (is_row(y)) return solve(x, below, plus ? emit_.sub(bound, scalar_of(y)) : emit_.add(bound, scalar_of(y)), depth + 1);
+    if (is_row(y))
+      return solve(x, below, plus ? emit_.sub(bound, scalar_of(y)) : emit_.add(bound, scalar_of(y)), depth + 1);
     if (!is_row(x)) return std::nullopt;
     if (plus) return solve(y, below, emit_.sub(bound, scalar_of(x)), depth + 1);
     return solve(y, !below, emit_.sub(scalar_of(x), bound), depth + 1);  // x - y <= bound: y >= x - bound
@@ -215,7 +245,8 @@ class Solver {
       factor = std::int64_t{1} << factor;
     }
     if (factor == 0 || factor > max_length || factor < -max_length) return std::nullopt;
-    if (bound.lo < -(std::int64_t{1} << 33) || bound.hi > (std::int64_t{1} << 33) || !is_moderate(x)) return std::nullopt;
+    if (bound.lo < -(std::int64_t{1} << 33) || bound.hi > (std::int64_t{1} << 33) || !is_moderate(x))
+      return std::nullopt;
     const Scalar zero = emit_.integer(0), size = emit_.integer(factor < 0 ? -factor : factor);
     if (inst.op != Op::mul) {
       if (factor < 0) return std::nullopt;
@@ -227,7 +258,8 @@ class Solver {
     // f x <= b: x <= floor(b / f); f x >= b: x >= ceil(b / f) = -floor(-b / f). A negative factor turns both around.
     const bool under = factor > 0 ? below : !below;
     const Scalar end = factor > 0 ? bound : emit_.sub(zero, bound);
-    return solve(x, under, under ? emit_.div(end, size) : emit_.sub(zero, emit_.div(emit_.sub(zero, end), size)), depth + 1);
+    return solve(x, under, under ? emit_.div(end, size) : emit_.sub(zero, emit_.div(emit_.sub(zero, end), size)),
+                 depth + 1);
   }
 
   std::vector<Level> levels_;

@@ -31,7 +31,7 @@ struct Box {
   std::int32_t h_first = 0, h_last = 0;
   std::int32_t q_first = 0, q_last = 0;
   std::int32_t kv_first = 0, kv_last = 0;
-  std::int32_t q_len_first = 1, q_len_last = 1;    ///< equal where the length is known
+  std::int32_t q_len_first = 1, q_len_last = 1;  ///< equal where the length is known
   std::int32_t kv_len_first = 1, kv_len_last = 1;
 
   /// One whole attention: b < batch, h < heads, q_idx < q_len, kv_idx < kv_len. All at least 1.
@@ -48,9 +48,9 @@ struct Extent {
 /// What a value can be. Only the fields of its type mean something.
 struct ValueRange {
   Type type = Type::i32;
-  std::int64_t lo = 0, hi = 0;             ///< i32, i64
-  double real_lo = 0, real_hi = 0;         ///< f32, apart from NaN
-  bool may_be_nan = true;                  ///< f32
+  std::int64_t lo = 0, hi = 0;                   ///< i32, i64
+  double real_lo = 0, real_hi = 0;               ///< f32, apart from NaN
+  bool may_be_nan = true;                        ///< f32
   bool may_be_true = true, may_be_false = true;  ///< boolean
 
   static ValueRange unknown(Type type);
@@ -81,8 +81,8 @@ class HostBufferRanges final : public BufferRanges {
 
 /// What is known besides the box.
 struct Knowledge {
-  const ir::Bindings* bindings = nullptr;    ///< values of parameters; null: any value
-  const BufferRanges* buffers = nullptr;     ///< null: any content
+  const ir::Bindings* bindings = nullptr;  ///< values of parameters; null: any value
+  const BufferRanges* buffers = nullptr;   ///< null: any content
 };
 
 /// Evaluates a program over boxes. Keeps scratch: one object per thread. `program` and what `knowledge` points at must
@@ -110,20 +110,19 @@ Verdict classify(const ir::Program& program, const Knowledge& knowledge, const B
 /// `classify` of contract.cuh as straight-line scalar code: an ordinary program, without a mask of its own, over the
 /// same operations, so the printers for ordinary programs print it.
 ///
-///   params   those of the mask program with the same slots, then `first_range_param + RangeParam`, then `extents`, all i32
-///   buffers  those of the mask program with the same slots, then the extrema tables below
-///   inputs   b, h, q_len, kv_len only
-///   loads    guarded as usual (outside the buffer: 0)
+///   params   those of the mask program with the same slots, then `first_range_param + RangeParam`, then `extents`, all
+///   i32 buffers  those of the mask program with the same slots, then the extrema tables below inputs   b, h, q_len,
+///   kv_len only loads    guarded as usual (outside the buffer: 0)
 ///
 /// The block is full if !may_be_false, else empty if !may_be_true, else partial. i64 occurs where i32 could overflow.
 /// Comparisons of floats are undecided. `program.mask` and `program.score` are unset: the roots are the two below.
 struct ClassifierProgram {
   /// Extra parameters, in this order: closed ranges of the block, all inside the lengths.
   enum RangeParam : int { q_first = 0, q_last, kv_first, kv_last, range_param_count };
-  /// A table of minima or maxima over runs of `granule` elements of a captured buffer, along one dimension. Bound as the
-  /// program's buffer `buffer_slot`, of the same rank as `source_slot`; entry i of `dimension` covers elements
-  /// [i * granule, (i + 1) * granule) of the source, clipped to its extent. dtype is that of loaded values: i32, i64 or
-  /// bool (of booleans, the minimum is their conjunction and the maximum their disjunction). Floats have no tables.
+  /// A table of minima or maxima over runs of `granule` elements of a captured buffer, along one dimension. Bound as
+  /// the program's buffer `buffer_slot`, of the same rank as `source_slot`; entry i of `dimension` covers elements [i *
+  /// granule, (i + 1) * granule) of the source, clipped to its extent. dtype is that of loaded values: i32, i64 or bool
+  /// (of booleans, the minimum is their conjunction and the maximum their disjunction). Floats have no tables.
   struct Extrema {
     int buffer_slot = 0;
     int source_slot = 0;
@@ -160,8 +159,8 @@ ClassifierProgram make_classifier(const ir::Program& mask_program, const Classif
 /// A mask that keeps exactly the keys lo <= kv_idx < hi of each row (MaskKind::band of contract.cuh).
 ///
 /// `program` is the program asked about with instructions appended (ids of the old ones stay valid); `lo` and `hi` are
-/// i32 values of row or uniform level, not clipped to [0, kv_len). Exact for lengths up to max_length, wrap-around of the
-/// mask's own arithmetic included.
+/// i32 values of row or uniform level, not clipped to [0, kv_len). Exact for lengths up to max_length, wrap-around of
+/// the mask's own arithmetic included.
 struct RowBand {
   ir::Program program;
   ir::ValueId lo = ir::no_value;
@@ -200,15 +199,15 @@ ir::Program without_guards(ir::Program program, const LoadGuards& guards);
 /// Proof that every row keeps at least one key, by a witness: a key chosen per row for which the mask is true.
 struct RowSafety {
   enum class Witness : std::uint8_t {
-    same_index,    ///< kv_idx = q_idx; needs q_len <= kv_len
-    first_key,     ///< kv_idx = 0
-    last_key,      ///< kv_idx = kv_len - 1
-    lower_right,   ///< kv_idx = q_idx + kv_len - q_len; needs q_len <= kv_len
+    same_index,   ///< kv_idx = q_idx; needs q_len <= kv_len
+    first_key,    ///< kv_idx = 0
+    last_key,     ///< kv_idx = kv_len - 1
+    lower_right,  ///< kv_idx = q_idx + kv_len - q_len; needs q_len <= kv_len
   };
   struct Candidate {
     Witness witness = Witness::same_index;
-    ir::Program mask;      ///< the mask with the witness put in for kv_idx; captures keep their slots; no mask: true
-    bool always = false;   ///< proved for every call that meets the witness's need of lengths
+    ir::Program mask;     ///< the mask with the witness put in for kv_idx; captures keep their slots; no mask: true
+    bool always = false;  ///< proved for every call that meets the witness's need of lengths
   };
   std::vector<Candidate> candidates;  ///< only those a call might prove
 };
@@ -228,6 +227,7 @@ ir::Program drop_dead_mods(const ir::Program& program);
 
 /// For people (`attnc explain --emit bounds`): the range of every value over `box`, then what is proved: mask constant,
 /// band, rows, score bound, guards, classifier size.
-std::string explain_bounds(const ir::Program& program, const Knowledge& knowledge = {}, const Box& box = Box::anything());
+std::string explain_bounds(const ir::Program& program, const Knowledge& knowledge = {},
+                           const Box& box = Box::anything());
 
 }  // namespace attnc::bounds

@@ -26,14 +26,22 @@ Element read(DType dtype, const std::byte* at) {
     return value;
   };
   switch (dtype) {
-    case DType::f32: return {0, as(float{})};
-    case DType::f16: return {0, ir::f16_to_float(as(std::uint16_t{}))};
-    case DType::bf16: return {0, ir::bf16_to_float(as(std::uint16_t{}))};
-    case DType::i64: return {as(std::int64_t{}), 0};
-    case DType::i32: return {as(std::int32_t{}), 0};
-    case DType::i8: return {as(std::int8_t{}), 0};
-    case DType::u8: return {as(std::uint8_t{}), 0};
-    case DType::boolean: return {as(std::uint8_t{}) != 0, 0};
+    case DType::f32:
+      return {0, as(float{})};
+    case DType::f16:
+      return {0, ir::f16_to_float(as(std::uint16_t{}))};
+    case DType::bf16:
+      return {0, ir::bf16_to_float(as(std::uint16_t{}))};
+    case DType::i64:
+      return {as(std::int64_t{}), 0};
+    case DType::i32:
+      return {as(std::int32_t{}), 0};
+    case DType::i8:
+      return {as(std::int8_t{}), 0};
+    case DType::u8:
+      return {as(std::uint8_t{}), 0};
+    case DType::boolean:
+      return {as(std::uint8_t{}) != 0, 0};
   }
   return {};
 }
@@ -60,12 +68,15 @@ struct Hull {
   ValueRange as(Type type) const {
     ValueRange r = ValueRange::unknown(type);
     switch (type) {
-      case Type::boolean: r.may_be_true = hi > 0, r.may_be_false = lo <= 0; break;
+      case Type::boolean:
+        r.may_be_true = hi > 0, r.may_be_false = lo <= 0;
+        break;
       case Type::f32:
         if (real_lo <= real_hi) r.real_lo = real_lo, r.real_hi = real_hi;  // all NaN: the numbers do not matter
         r.may_be_nan = nan;
         break;
-      default: r.lo = lo, r.hi = hi;
+      default:
+        r.lo = lo, r.hi = hi;
     }
     return r;
   }
@@ -109,7 +120,8 @@ class Line {
       const std::int64_t last = std::min(first + leaf, extent);
       Hull& hull = level[static_cast<std::size_t>(first / leaf)];
       if (dtype_ == DType::i32 && stride_bytes_ == 4) {
-        std::int32_t lo = std::numeric_limits<std::int32_t>::max(), hi = std::numeric_limits<std::int32_t>::min(), value;
+        std::int32_t lo = std::numeric_limits<std::int32_t>::max(), hi = std::numeric_limits<std::int32_t>::min(),
+                     value;
         for (std::int64_t i = first; i < last; ++i) {
           std::memcpy(&value, base_ + i * 4, 4);
           lo = std::min(lo, value), hi = std::max(hi, value);
@@ -221,7 +233,8 @@ ValueRange HostBufferRanges::range(int slot, std::span<const Extent> index) cons
   } else {
     std::int64_t offset = 0;
     for (std::size_t d = 0; d < index.size(); ++d) offset += key.index[d] * buffer.stride_elems[d];
-    hull.add(read(buffer.dtype, static_cast<const std::byte*>(buffer.data) + offset * static_cast<std::int64_t>(size_bytes(buffer.dtype))));
+    hull.add(read(buffer.dtype, static_cast<const std::byte*>(buffer.data) +
+                                    offset * static_cast<std::int64_t>(size_bytes(buffer.dtype))));
   }
   return hull.as(type);
 }

@@ -27,7 +27,8 @@ void drop_unused(ClassifierProgram& classifier) {
   for (std::size_t id = 0; id < from.insts.size(); ++id) {
     if (!needed[id]) continue;
     ir::Inst inst = from.insts[id];
-    for (std::size_t i = 0; i < inst.operand_count; ++i) inst.operands[i] = renamed[static_cast<std::size_t>(inst.operands[i])];
+    for (std::size_t i = 0; i < inst.operand_count; ++i)
+      inst.operands[i] = renamed[static_cast<std::size_t>(inst.operands[i])];
     renamed[id] = static_cast<ir::ValueId>(insts.size());
     insts.push_back(inst);
   }
@@ -38,30 +39,40 @@ void drop_unused(ClassifierProgram& classifier) {
 
 }  // namespace
 
-Symbolic::Symbolic(ClassifierProgram& out, const ClassifierOptions& options) : out_(out), options_(options), emit_(out.program) {}
+Symbolic::Symbolic(ClassifierProgram& out, const ClassifierOptions& options)
+    : out_(out), options_(options), emit_(out.program) {}
 
 Scalar Symbolic::first(Input which) {
   switch (which) {
-    case Input::q_idx: return emit_.param(out_.first_range_param + ClassifierProgram::q_first, Type::i32, 0, max_length - 1);
-    case Input::kv_idx: return emit_.param(out_.first_range_param + ClassifierProgram::kv_first, Type::i32, 0, max_length - 1);
+    case Input::q_idx:
+      return emit_.param(out_.first_range_param + ClassifierProgram::q_first, Type::i32, 0, max_length - 1);
+    case Input::kv_idx:
+      return emit_.param(out_.first_range_param + ClassifierProgram::kv_first, Type::i32, 0, max_length - 1);
     case Input::q_len:
-    case Input::kv_len: return emit_.input(which, 1, max_length);
-    default: return emit_.input(which, 0, max_length - 1);
+    case Input::kv_len:
+      return emit_.input(which, 1, max_length);
+    default:
+      return emit_.input(which, 0, max_length - 1);
   }
 }
 
 Scalar Symbolic::last(Input which) {
   switch (which) {
-    case Input::q_idx: return emit_.param(out_.first_range_param + ClassifierProgram::q_last, Type::i32, 0, max_length - 1);
-    case Input::kv_idx: return emit_.param(out_.first_range_param + ClassifierProgram::kv_last, Type::i32, 0, max_length - 1);
-    default: return first(which);
+    case Input::q_idx:
+      return emit_.param(out_.first_range_param + ClassifierProgram::q_last, Type::i32, 0, max_length - 1);
+    case Input::kv_idx:
+      return emit_.param(out_.first_range_param + ClassifierProgram::kv_last, Type::i32, 0, max_length - 1);
+    default:
+      return first(which);
   }
 }
 
 Range<Symbolic> Symbolic::param(int slot, Type type) {
   switch (type) {
-    case Type::f32: return any_real(*this);
-    case Type::boolean: return decided_truth(*this, Truth{emit_.param(slot, type, 0, 1).id, std::nullopt});
+    case Type::f32:
+      return any_real(*this);
+    case Type::boolean:
+      return decided_truth(*this, Truth{emit_.param(slot, type, 0, 1).id, std::nullopt});
     default: {
       const Scalar value = emit_.param(slot, type, type_min(type), type_max(type));
       return integers(*this, type, value, value);
@@ -108,22 +119,33 @@ Range<Symbolic> Symbolic::load_value(const ir::Program& program, const ir::Inst&
 
 Scalar Symbolic::extent(int slot, int dimension) {
   for (const ClassifierProgram::ExtentParam& known : out_.extents)
-    if (known.source_slot == slot && known.dimension == dimension) return emit_.param(known.param, Type::i32, 0, type_max(Type::i32));
-  const std::string name = out_.program.buffers[static_cast<std::size_t>(slot)].name + "_extent_" + std::to_string(dimension);
+    if (known.source_slot == slot && known.dimension == dimension)
+      return emit_.param(known.param, Type::i32, 0, type_max(Type::i32));
+  const std::string name =
+      out_.program.buffers[static_cast<std::size_t>(slot)].name + "_extent_" + std::to_string(dimension);
   out_.extents.push_back({add_param(out_.program, name), slot, dimension});
   return emit_.param(out_.extents.back().param, Type::i32, 0, type_max(Type::i32));
 }
 
 int Symbolic::extrema_slot(int source, int dimension, bool maximum) {
   for (const ClassifierProgram::Extrema& known : out_.extrema)
-    if (known.source_slot == source && known.dimension == dimension && known.maximum == maximum) return known.buffer_slot;
+    if (known.source_slot == source && known.dimension == dimension && known.maximum == maximum)
+      return known.buffer_slot;
   BufferDecl decl = out_.program.buffers[static_cast<std::size_t>(source)];
   decl.name += std::string(maximum ? "_max_" : "_min_") + std::to_string(dimension);
   switch (loaded_type(decl.dtype)) {
-    case Type::boolean: decl.dtype = DType::boolean; break;
-    case Type::i64: decl.dtype = DType::i64; break;
-    case Type::f32: decl.dtype = DType::f32; break;
-    case Type::i32: decl.dtype = DType::i32; break;
+    case Type::boolean:
+      decl.dtype = DType::boolean;
+      break;
+    case Type::i64:
+      decl.dtype = DType::i64;
+      break;
+    case Type::f32:
+      decl.dtype = DType::f32;
+      break;
+    case Type::i32:
+      decl.dtype = DType::i32;
+      break;
   }
   out_.program.buffers.push_back(std::move(decl));
   out_.extrema.push_back({static_cast<int>(out_.program.buffers.size()) - 1, source, dimension, maximum});
@@ -131,7 +153,8 @@ int Symbolic::extrema_slot(int source, int dimension, bool maximum) {
 }
 
 /// One index varies: minima and maxima of the runs it touches, and 0 where it may miss the buffer.
-Range<Symbolic> Symbolic::load_runs(const ir::Program& program, const ir::Inst& inst, const Range<Symbolic>* values, int dimension) {
+Range<Symbolic> Symbolic::load_runs(const ir::Program& program, const ir::Inst& inst, const Range<Symbolic>* values,
+                                    int dimension) {
   const ValueRange all = ValueRange::unknown(program.buffers[static_cast<std::size_t>(inst.slot)].dtype);
   const Range<Symbolic>& index = values[inst.operands[static_cast<std::size_t>(dimension)]];
   const Scalar zero = integer(0), last_element = sub(extent(inst.slot, dimension), integer(1));

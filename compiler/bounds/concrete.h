@@ -75,22 +75,34 @@ class Concrete {
 
   Int first(Input which) const {
     switch (which) {
-      case Input::b: return box_.b_first;
-      case Input::h: return box_.h_first;
-      case Input::q_idx: return box_.q_first;
-      case Input::kv_idx: return box_.kv_first;
-      case Input::q_len: return box_.q_len_first;
-      default: return box_.kv_len_first;
+      case Input::b:
+        return box_.b_first;
+      case Input::h:
+        return box_.h_first;
+      case Input::q_idx:
+        return box_.q_first;
+      case Input::kv_idx:
+        return box_.kv_first;
+      case Input::q_len:
+        return box_.q_len_first;
+      default:
+        return box_.kv_len_first;
     }
   }
   Int last(Input which) const {
     switch (which) {
-      case Input::b: return box_.b_last;
-      case Input::h: return box_.h_last;
-      case Input::q_idx: return box_.q_last;
-      case Input::kv_idx: return box_.kv_last;
-      case Input::q_len: return box_.q_len_last;
-      default: return box_.kv_len_last;
+      case Input::b:
+        return box_.b_last;
+      case Input::h:
+        return box_.h_last;
+      case Input::q_idx:
+        return box_.q_last;
+      case Input::kv_idx:
+        return box_.kv_last;
+      case Input::q_len:
+        return box_.q_len_last;
+      default:
+        return box_.kv_len_last;
     }
   }
 

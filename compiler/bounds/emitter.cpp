@@ -11,7 +11,8 @@
 namespace attnc::bounds {
 namespace {
 
-constexpr std::int64_t least = std::numeric_limits<std::int64_t>::min(), most = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t least = std::numeric_limits<std::int64_t>::min(),
+                       most = std::numeric_limits<std::int64_t>::max();
 
 // Ends of ranges saturate: a result that could leave int64 is the caller's to rule out.
 std::int64_t plus(std::int64_t x, std::int64_t y) {
@@ -120,7 +121,8 @@ Scalar Emitter::div(const Scalar& x, const Scalar& y) {
   using ir::semantics::floor_div;
   if (y.lo == 1 && y.hi == 1) return x;
   if (y.lo > 0) {
-    const auto [lo, hi] = std::minmax({floor_div(x.lo, y.lo), floor_div(x.lo, y.hi), floor_div(x.hi, y.lo), floor_div(x.hi, y.hi)});
+    const auto [lo, hi] =
+        std::minmax({floor_div(x.lo, y.lo), floor_div(x.lo, y.hi), floor_div(x.hi, y.lo), floor_div(x.hi, y.hi)});
     return arithmetic(Op::div, x, y, lo, hi);
   }
   // The quotient is no larger than the dividend; the least i32 by -1 leaves i32 and is then taken in i64.

@@ -71,7 +71,8 @@ class Emitter {
   Scalar arithmetic(Op op, const Scalar& x, const Scalar& y, std::int64_t lo, std::int64_t hi);
   static bool fits32(const Scalar& x);
 
-  using Key = std::tuple<Op, Type, Input, std::int16_t, std::array<ir::ValueId, ir::max_operands>, double, std::int64_t>;
+  using Key =
+      std::tuple<Op, Type, Input, std::int16_t, std::array<ir::ValueId, ir::max_operands>, double, std::int64_t>;
   static Key key(const ir::Inst& inst) {
     return {inst.op, inst.type, inst.input, inst.slot, inst.operands, inst.real, inst.integer};
   }

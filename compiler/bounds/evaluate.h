@@ -26,17 +26,18 @@ struct Site {
   bool operands_equal() const { return inst.operands[0] == inst.operands[1]; }
 };
 
-/// A specialisation per operation. There is no general one: an operation added to ops.def without a rule does not compile.
+/// A specialisation per operation. There is no general one: an operation added to ops.def without a rule does not
+/// compile.
 template <Op op>
 struct Rule;
 
-#define ATTNC_BOUNDS_RULE(name)          \
-  template <>                            \
-  struct Rule<Op::name> {                \
-    template <class A>                   \
+#define ATTNC_BOUNDS_RULE(name)            \
+  template <>                              \
+  struct Rule<Op::name> {                  \
+    template <class A>                     \
     static Range<A> apply(const Site<A>&); \
-  };                                     \
-  template <class A>                     \
+  };                                       \
+  template <class A>                       \
   Range<A> Rule<Op::name>::apply(const Site<A>& s)
 
 ATTNC_BOUNDS_RULE(literal) {
@@ -70,7 +71,8 @@ ATTNC_BOUNDS_RULE(mul) {
                   : rules::mul(s.a, s.inst.type, s.operand(0), s.operand(1), s.operands_equal());
 }
 ATTNC_BOUNDS_RULE(div) {
-  return s.real() ? rules::rdiv(s.a, s.operand(0), s.operand(1)) : rules::div(s.a, s.inst.type, s.operand(0), s.operand(1));
+  return s.real() ? rules::rdiv(s.a, s.operand(0), s.operand(1))
+                  : rules::div(s.a, s.inst.type, s.operand(0), s.operand(1));
 }
 ATTNC_BOUNDS_RULE(mod) { return rules::mod(s.a, s.inst.type, s.operand(0), s.operand(1)); }
 ATTNC_BOUNDS_RULE(neg) {

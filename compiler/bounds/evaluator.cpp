@@ -45,9 +45,12 @@ ValueRange ValueRange::unknown(DType element) {
 
 Range<Concrete> to_range(Concrete& a, const ValueRange& value) {
   switch (value.type) {
-    case Type::boolean: return truth<Concrete>(value.may_be_true, value.may_be_false);
-    case Type::f32: return reals<Concrete>(value.real_lo, value.real_hi, value.may_be_nan);
-    default: return integers(a, value.type, value.lo, value.hi);
+    case Type::boolean:
+      return truth<Concrete>(value.may_be_true, value.may_be_false);
+    case Type::f32:
+      return reals<Concrete>(value.real_lo, value.real_hi, value.may_be_nan);
+    default:
+      return integers(a, value.type, value.lo, value.hi);
   }
 }
 
@@ -60,12 +63,14 @@ Range<Concrete> Concrete::param(int slot, Type type) {
   if (knowledge_.bindings == nullptr) return anything(*this, type);
   const ir::Bindings::Scalar& value = knowledge_.bindings->params[static_cast<std::size_t>(slot)];
   switch (type) {
-    case Type::boolean: return decided_truth(*this, value.integer != 0);
+    case Type::boolean:
+      return decided_truth(*this, value.integer != 0);
     case Type::f32: {
       const auto real = static_cast<double>(static_cast<float>(value.real));
       return std::isnan(real) ? any_real(*this) : reals<Concrete>(real, real, false);
     }
-    default: return integers(*this, type, value.integer, value.integer);
+    default:
+      return integers(*this, type, value.integer, value.integer);
   }
 }
 
@@ -73,7 +78,8 @@ Range<Concrete> Concrete::load(const ir::Program& program, const ir::Inst& inst,
   const DType dtype = program.buffers[static_cast<std::size_t>(inst.slot)].dtype;
   if (knowledge_.buffers == nullptr) return to_range(*this, ValueRange::unknown(dtype));
   std::array<Extent, ir::max_operands> index;
-  for (std::size_t d = 0; d < inst.operand_count; ++d) index[d] = {values[inst.operands[d]].lo, values[inst.operands[d]].hi};
+  for (std::size_t d = 0; d < inst.operand_count; ++d)
+    index[d] = {values[inst.operands[d]].lo, values[inst.operands[d]].hi};
   return to_range(*this, knowledge_.buffers->range(inst.slot, std::span(index.data(), inst.operand_count)));
 }
 

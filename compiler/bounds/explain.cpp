@@ -15,15 +15,16 @@ namespace {
 
 std::string text_of(const Range<Concrete>& r) {
   switch (r.type) {
-    case Type::boolean: return r.may_be_true && r.may_be_false ? "true or false" : r.may_be_true ? "true" : "false";
+    case Type::boolean:
+      return r.may_be_true && r.may_be_false ? "true or false" : r.may_be_true ? "true" : "false";
     case Type::f32: {
       if (std::isinf(r.real_lo) && std::isinf(r.real_hi)) return r.may_be_nan ? "anything" : "anything but NaN";
       return fmt::format("[{:.6g}, {:.6g}]{}", r.real_lo, r.real_hi, r.may_be_nan ? " or NaN" : "");
     }
     default: {
-      std::string text = r.lo == r.hi                                          ? fmt::format("{}", r.lo)
+      std::string text = r.lo == r.hi                                           ? fmt::format("{}", r.lo)
                          : r.lo == type_min(r.type) && r.hi == type_max(r.type) ? "anything"
-                                                                               : fmt::format("[{}, {}]", r.lo, r.hi);
+                                                                                : fmt::format("[{}, {}]", r.lo, r.hi);
       if (r.modulus > 1) text += fmt::format(", {} mod {}", r.residue, r.modulus);
       return text;
     }
@@ -32,10 +33,14 @@ std::string text_of(const Range<Concrete>& r) {
 
 const char* name(RowSafety::Witness witness) {
   switch (witness) {
-    case RowSafety::Witness::same_index: return "kv_idx = q_idx";
-    case RowSafety::Witness::first_key: return "kv_idx = 0";
-    case RowSafety::Witness::last_key: return "kv_idx = kv_len - 1";
-    case RowSafety::Witness::lower_right: return "kv_idx = q_idx + kv_len - q_len";
+    case RowSafety::Witness::same_index:
+      return "kv_idx = q_idx";
+    case RowSafety::Witness::first_key:
+      return "kv_idx = 0";
+    case RowSafety::Witness::last_key:
+      return "kv_idx = kv_len - 1";
+    case RowSafety::Witness::lower_right:
+      return "kv_idx = q_idx + kv_len - q_len";
   }
   return "?";
 }
@@ -48,9 +53,15 @@ std::string explain_mask(const ir::Program& program, const Knowledge& knowledge,
   if (program.mask == ir::no_value) return "mask: none; every key is kept\n";
   std::string text;
   switch (classify(program, knowledge, box)) {
-    case Verdict::full: text += "mask: true everywhere\n"; break;
-    case Verdict::empty: text += "mask: false everywhere\n"; break;
-    case Verdict::partial: text += "mask: depends on the element\n"; break;
+    case Verdict::full:
+      text += "mask: true everywhere\n";
+      break;
+    case Verdict::empty:
+      text += "mask: false everywhere\n";
+      break;
+    case Verdict::partial:
+      text += "mask: depends on the element\n";
+      break;
   }
   if (const auto band = row_band(program)) {
     text += fmt::format("band: row keeps %{} <= kv_idx < %{}, computed once a row:\n", band->lo, band->hi);
@@ -70,13 +81,15 @@ std::string explain_mask(const ir::Program& program, const Knowledge& knowledge,
   bool proved = false;
   for (const RowSafety::Candidate& candidate : safety.candidates) {
     if (!candidate.always || proved) continue;
-    text += fmt::format("rows: every row keeps {}{}\n", name(candidate.witness), needs_lengths(candidate.witness) ? ", where q_len <= kv_len" : "");
+    text += fmt::format("rows: every row keeps {}{}\n", name(candidate.witness),
+                        needs_lengths(candidate.witness) ? ", where q_len <= kv_len" : "");
     proved = true;
   }
   if (!proved && safety.candidates.empty()) text += "rows: nothing proves that a row keeps a key\n";
   if (!proved && !safety.candidates.empty()) {
     text += "rows: each call may prove that every row keeps one of";
-    for (const RowSafety::Candidate& candidate : safety.candidates) text += fmt::format(" ({})", name(candidate.witness));
+    for (const RowSafety::Candidate& candidate : safety.candidates)
+      text += fmt::format(" ({})", name(candidate.witness));
     text += '\n';
   }
 
@@ -84,7 +97,8 @@ std::string explain_mask(const ir::Program& program, const Knowledge& knowledge,
   options.use_extrema = true;
   const ClassifierProgram classifier = make_classifier(program, options);
   if (classifier.useful)
-    text += fmt::format("classifier: {} instructions a block, {} tables of minima and maxima\n", classifier.program.insts.size(), classifier.extrema.size());
+    text += fmt::format("classifier: {} instructions a block, {} tables of minima and maxima\n",
+                        classifier.program.insts.size(), classifier.extrema.size());
   else
     text += "classifier: none; every block would be undecided\n";
   return text;
@@ -93,9 +107,10 @@ std::string explain_mask(const ir::Program& program, const Knowledge& knowledge,
 }  // namespace
 
 std::string explain_bounds(const ir::Program& program, const Knowledge& knowledge, const Box& box) {
-  std::string text = fmt::format("; ranges over b [{}, {}], h [{}, {}], q_idx [{}, {}], kv_idx [{}, {}], parameters {}\n", box.b_first, box.b_last,
-                                 box.h_first, box.h_last, box.q_first, box.q_last, box.kv_first, box.kv_last,
-                                 knowledge.bindings ? "as bound" : "of any value");
+  std::string text =
+      fmt::format("; ranges over b [{}, {}], h [{}, {}], q_idx [{}, {}], kv_idx [{}, {}], parameters {}\n", box.b_first,
+                  box.b_last, box.h_first, box.h_last, box.q_first, box.q_last, box.kv_first, box.kv_last,
+                  knowledge.bindings ? "as bound" : "of any value");
   Concrete algebra(knowledge);
   algebra.set_box(box);
   std::vector<Range<Concrete>> ranges(program.insts.size());
@@ -108,7 +123,8 @@ std::string explain_bounds(const ir::Program& program, const Knowledge& knowledg
     const std::size_t end = printed.find('\n', at);
     const std::string line = printed.substr(at, end - at);
     at = end + 1;
-    text += line.starts_with('%') ? fmt::format("{:<44}; {}\n", line, text_of(ranges[std::stoul(line.substr(1))])) : line + '\n';
+    text += line.starts_with('%') ? fmt::format("{:<44}; {}\n", line, text_of(ranges[std::stoul(line.substr(1))]))
+                                  : line + '\n';
   }
 
   text += explain_mask(program, knowledge, box);
@@ -125,7 +141,8 @@ std::string explain_bounds(const ir::Program& program, const Knowledge& knowledg
   const LoadGuards guards = load_guards(program);
   for (const LoadCondition& condition : guards.conditions)
     text += fmt::format("guard: %{} needs none where {}\n", condition.load, condition.text);
-  for (const ir::ValueId load : guards.kept) text += fmt::format("guard: %{} is always checked; its index is not arithmetic on coordinates\n", load);
+  for (const ir::ValueId load : guards.kept)
+    text += fmt::format("guard: %{} is always checked; its index is not arithmetic on coordinates\n", load);
   return text;
 }
 

@@ -21,9 +21,8 @@ using ir::ValueId;
 /// Depends on coordinates, lengths, parameters and integer arithmetic alone.
 bool is_computed_index(const Program& program, ValueId root) {
   const std::vector<ValueId> needed = cone(program, root);
-  return std::none_of(needed.begin(), needed.end(), [&](ValueId id) {
-    return program[id].op == Op::load || program[id].type == Type::f32;
-  });
+  return std::none_of(needed.begin(), needed.end(),
+                      [&](ValueId id) { return program[id].op == Op::load || program[id].type == Type::f32; });
 }
 
 std::string condition_text(const Program& program, const Inst& load, int dimension, const ValueRange& index) {
@@ -31,16 +30,22 @@ std::string condition_text(const Program& program, const Inst& load, int dimensi
   const Inst& inst = program[load.operands[static_cast<std::size_t>(dimension)]];
   if (inst.op == Op::input) {
     switch (inst.input) {
-      case Input::b: return fmt::format("extent {} of {} >= batch", dimension, buffer);
-      case Input::h: return fmt::format("extent {} of {} >= heads", dimension, buffer);
-      case Input::q_idx: return fmt::format("extent {} of {} >= q_len", dimension, buffer);
-      case Input::kv_idx: return fmt::format("extent {} of {} >= kv_len", dimension, buffer);
-      default: break;
+      case Input::b:
+        return fmt::format("extent {} of {} >= batch", dimension, buffer);
+      case Input::h:
+        return fmt::format("extent {} of {} >= heads", dimension, buffer);
+      case Input::q_idx:
+        return fmt::format("extent {} of {} >= q_len", dimension, buffer);
+      case Input::kv_idx:
+        return fmt::format("extent {} of {} >= kv_len", dimension, buffer);
+      default:
+        break;
     }
   }
-  if (index.lo >= 0 && index.hi < max_length) return fmt::format("extent {} of {} >= {}", dimension, buffer, index.hi + 1);
-  return fmt::format("0 <= %{} < extent {} of {} over the call's coordinates", load.operands[static_cast<std::size_t>(dimension)],
-                     dimension, buffer);
+  if (index.lo >= 0 && index.hi < max_length)
+    return fmt::format("extent {} of {} >= {}", dimension, buffer, index.hi + 1);
+  return fmt::format("0 <= %{} < extent {} of {} over the call's coordinates",
+                     load.operands[static_cast<std::size_t>(dimension)], dimension, buffer);
 }
 
 Inst input_inst(Input which) {
@@ -73,8 +78,12 @@ Program with_witness(const Program& program, RowSafety::Witness witness) {
   result.buffers = program.buffers;
   ValueId key = no_value;
   switch (witness) {
-    case RowSafety::Witness::same_index: key = result.append(input_inst(Input::q_idx)); break;
-    case RowSafety::Witness::first_key: key = result.append(integer_inst(0)); break;
+    case RowSafety::Witness::same_index:
+      key = result.append(input_inst(Input::q_idx));
+      break;
+    case RowSafety::Witness::first_key:
+      key = result.append(integer_inst(0));
+      break;
     case RowSafety::Witness::last_key: {
       const ValueId length = result.append(input_inst(Input::kv_len));
       key = result.append(binary_inst(Op::sub, length, result.append(integer_inst(1))));
@@ -90,7 +99,8 @@ Program with_witness(const Program& program, RowSafety::Witness witness) {
   std::vector<ValueId> renamed;
   for (const Inst& original : program.insts) {
     Inst inst = original;
-    for (std::size_t i = 0; i < inst.operand_count; ++i) inst.operands[i] = renamed[static_cast<std::size_t>(inst.operands[i])];
+    for (std::size_t i = 0; i < inst.operand_count; ++i)
+      inst.operands[i] = renamed[static_cast<std::size_t>(inst.operands[i])];
     const bool is_key = inst.op == Op::input && inst.input == Input::kv_idx;
     renamed.push_back(is_key ? key : result.append(inst));
   }
@@ -102,18 +112,24 @@ Program with_witness(const Program& program, RowSafety::Witness witness) {
 
 /// q_idx < q_len and kv_idx < kv_len hold in every call, which ranges of each side by itself cannot show.
 std::optional<bool> index_against_length(const Program& program, const Inst& inst) {
-  const auto is_input = [&](ValueId id, Input which) { return program[id].op == Op::input && program[id].input == which; };
+  const auto is_input = [&](ValueId id, Input which) {
+    return program[id].op == Op::input && program[id].input == which;
+  };
   for (const auto& [index, length] : {std::pair{Input::q_idx, Input::q_len}, std::pair{Input::kv_idx, Input::kv_len}}) {
     const bool forward = is_input(inst.operands[0], index) && is_input(inst.operands[1], length);
     const bool backward = is_input(inst.operands[1], index) && is_input(inst.operands[0], length);
     if (!forward && !backward) continue;
     switch (inst.op) {
       case Op::lt:
-      case Op::le: return forward;
+      case Op::le:
+        return forward;
       case Op::gt:
-      case Op::ge: return backward;
-      case Op::ne: return true;
-      default: return false;
+      case Op::ge:
+        return backward;
+      case Op::ne:
+        return true;
+      default:
+        return false;
     }
   }
   return std::nullopt;
@@ -136,14 +152,15 @@ LoadGuards load_guards(const Program& program) {
     guards.droppable.push_back(id);
     for (int d = 0; d < inst.operand_count; ++d) {
       const ValueId index = inst.operands[static_cast<std::size_t>(d)];
-      guards.conditions.push_back({inst.slot, d, id, index, condition_text(program, inst, d, evaluator.range(index, Box::anything()))});
+      guards.conditions.push_back(
+          {inst.slot, d, id, index, condition_text(program, inst, d, evaluator.range(index, Box::anything()))});
     }
   }
   return guards;
 }
 
-bool loads_in_range(const Program& program, const LoadGuards& guards, const ir::Bindings& bindings, int batch, int heads, int q_len,
-                    int kv_len) {
+bool loads_in_range(const Program& program, const LoadGuards& guards, const ir::Bindings& bindings, int batch,
+                    int heads, int q_len, int kv_len) {
   if (batch < 1 || heads < 1 || q_len < 1 || kv_len < 1) return false;
   if (q_len > max_length || kv_len > max_length) return false;
   const Box box = Box::whole(batch, heads, q_len, kv_len);
@@ -166,8 +183,8 @@ RowSafety row_safety(const Program& program) {
     safety.candidates.push_back({RowSafety::Witness::first_key, {}, true});
     return safety;
   }
-  for (const RowSafety::Witness witness : {RowSafety::Witness::same_index, RowSafety::Witness::first_key, RowSafety::Witness::last_key,
-                                           RowSafety::Witness::lower_right}) {
+  for (const RowSafety::Witness witness : {RowSafety::Witness::same_index, RowSafety::Witness::first_key,
+                                           RowSafety::Witness::last_key, RowSafety::Witness::lower_right}) {
     RowSafety::Candidate candidate{witness, drop_dead_mods(with_witness(program, witness)), false};
     const Verdict verdict = classify(candidate.mask, {}, Box::anything());
     if (verdict == Verdict::empty) continue;
@@ -181,14 +198,16 @@ bool rows_nonempty(const RowSafety& safety, const Knowledge& knowledge, int batc
   if (batch < 1 || heads < 1 || q_len < 1 || kv_len < 1 || q_len > max_length || kv_len > max_length) return false;
   const Box box = Box::whole(batch, heads, q_len, kv_len);
   return std::any_of(safety.candidates.begin(), safety.candidates.end(), [&](const RowSafety::Candidate& candidate) {
-    const bool diagonal = candidate.witness == RowSafety::Witness::same_index || candidate.witness == RowSafety::Witness::lower_right;
+    const bool diagonal =
+        candidate.witness == RowSafety::Witness::same_index || candidate.witness == RowSafety::Witness::lower_right;
     if (diagonal && q_len > kv_len) return false;
     return candidate.always || classify(candidate.mask, knowledge, box) == Verdict::full;
   });
 }
 
 bool rows_nonempty_if_q_within_kv(const RowSafety& safety) {
-  return std::any_of(safety.candidates.begin(), safety.candidates.end(), [](const auto& candidate) { return candidate.always; });
+  return std::any_of(safety.candidates.begin(), safety.candidates.end(),
+                     [](const auto& candidate) { return candidate.always; });
 }
 
 std::optional<double> score_bound(const Program& program, const Knowledge& knowledge, const Box& box) {
@@ -219,7 +238,8 @@ Program drop_dead_mods(const Program& program) {
     result[id] = literal;
     range = evaluate(algebra, result, id, ranges.data());
   }
-  if (result.mask != no_value && result[result.mask].op == Op::literal && result[result.mask].integer != 0) result.mask = no_value;
+  if (result.mask != no_value && result[result.mask].op == Op::literal && result[result.mask].integer != 0)
+    result.mask = no_value;
   return result;
 }
 

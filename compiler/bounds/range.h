@@ -125,9 +125,12 @@ Range<A> decided_truth(A& a, typename A::Bool value) {
 template <class A>
 Range<A> anything(A& a, Type type) {
   switch (type) {
-    case Type::boolean: return any_truth(a);
-    case Type::f32: return any_real(a);
-    default: return any_integer(a, type);
+    case Type::boolean:
+      return any_truth(a);
+    case Type::f32:
+      return any_real(a);
+    default:
+      return any_integer(a, type);
   }
 }
 
@@ -140,8 +143,10 @@ bool is_point(A& a, const Range<A>& r) {
       const auto t = a.known(r.may_be_true), f = a.known(r.may_be_false);
       return t && f && *t != *f;
     }
-    case Type::f32: return false;
-    default: return a.same(r.lo, r.hi);
+    case Type::f32:
+      return false;
+    default:
+      return a.same(r.lo, r.hi);
   }
 }
 

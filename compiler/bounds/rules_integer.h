@@ -33,7 +33,9 @@ template <class A>
 Range<A> fit(A& a, Type type, Int<A> lo, Int<A> hi, Bool<A> ok) {
   const Int<A> min = a.integer(type_min(type)), max = a.integer(type_max(type));
   ok = a.land(ok, a.land(a.le(min, lo), a.le(hi, max)));
-  auto bound = [&](Int<A> x, Int<A> otherwise) { return a.assume(a.select(ok, x, otherwise), type_min(type), type_max(type)); };
+  auto bound = [&](Int<A> x, Int<A> otherwise) {
+    return a.assume(a.select(ok, x, otherwise), type_min(type), type_max(type));
+  };
   return integers(a, type, bound(lo, min), bound(hi, max));
 }
 
@@ -85,11 +87,13 @@ bool small_residue(const Range<A>& x) {
   return x.residue < (std::int64_t{1} << 61) && x.residue > -(std::int64_t{1} << 61);
 }
 
-/// Gives `r` the linear form and, where it may be tighter, its bounds: a form modulo 2^32 that lies within i32 is exact.
+/// Gives `r` the linear form and, where it may be tighter, its bounds: a form modulo 2^32 that lies within i32 is
+/// exact.
 template <class A>
 void set_linear(A& a, Range<A>& r, std::int64_t q_scale, std::int64_t kv_scale, Int<A> offset, bool tighten) {
   if (r.type != Type::i32) return;
-  if (q_scale > max_linear_scale || q_scale < -max_linear_scale || kv_scale > max_linear_scale || kv_scale < -max_linear_scale)
+  if (q_scale > max_linear_scale || q_scale < -max_linear_scale || kv_scale > max_linear_scale ||
+      kv_scale < -max_linear_scale)
     return;
   r.linear = true;
   r.q_scale = q_scale;
@@ -120,7 +124,8 @@ Range<A> add_or_sub(A& a, Type type, const Range<A>& x, const Range<A>& y, int s
     const Int<A> offset = a.wrap32(sign > 0 ? a.add(x.offset, y.offset) : a.sub(x.offset, y.offset));
     // Tighter also where the operands' own bounds wrapped: q_idx + huge - huge.
     set_linear(a, r, x.q_scale + sign * y.q_scale, x.kv_scale + sign * y.kv_scale, offset,
-               correlated(x, y) || !a.within(lo, type_min(type), type_max(type)) || !a.within(hi, type_min(type), type_max(type)));
+               correlated(x, y) || !a.within(lo, type_min(type), type_max(type)) ||
+                   !a.within(hi, type_min(type), type_max(type)));
   }
   return r;
 }
@@ -254,7 +259,8 @@ Range<A> bit_and(A& a, Type type, const Range<A>& x, const Range<A>& y) {
     if (!a.same(mask.lo, mask.hi) || !bits || *bits < 0) continue;
     if (std::has_single_bit(static_cast<std::uint64_t>(*bits) + 1) && *bits < (std::int64_t{1} << 62)) {
       const Int<A> period = a.integer(*bits + 1);  // two's complement: & (2^n - 1) is floor modulo
-      if (a.within(period, type_min(type), type_max(type))) return mod(a, type, value, integers(a, type, period, period));
+      if (a.within(period, type_min(type), type_max(type)))
+        return mod(a, type, value, integers(a, type, period, period));
     }
   }
   const Int<A> zero = a.integer(0);
@@ -273,7 +279,8 @@ Range<A> bit_or_xor(A& a, Type type, const Range<A>& x, const Range<A>& y, bool 
   const Bool<A> ok = a.land(c.ok, a.land(a.le(zero, x.lo), a.le(zero, y.lo)));
   const Int<A> max = a.integer(type_max(type));
   const Int<A> lo = exclusive ? zero : a.max(c.xlo, c.ylo);
-  return integers(a, type, a.select(ok, lo, a.integer(type_min(type))), a.select(ok, a.min(a.add(c.xhi, c.yhi), max), max));
+  return integers(a, type, a.select(ok, lo, a.integer(type_min(type))),
+                  a.select(ok, a.min(a.add(c.xhi, c.yhi), max), max));
 }
 
 template <class A>

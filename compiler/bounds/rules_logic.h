@@ -65,17 +65,22 @@ Range<A> compare_integers(A& a, Op op, const Range<A>& x, const Range<A>& y) {
     return r;
   }
   switch (op) {
-    case Op::lt: return truth<A>(a.lt(x.lo, y.hi), a.le(y.lo, x.hi));
-    case Op::le: return truth<A>(a.le(x.lo, y.hi), a.lt(y.lo, x.hi));
-    case Op::gt: return compare_integers(a, Op::lt, y, x);
-    case Op::ge: return compare_integers(a, Op::le, y, x);
+    case Op::lt:
+      return truth<A>(a.lt(x.lo, y.hi), a.le(y.lo, x.hi));
+    case Op::le:
+      return truth<A>(a.le(x.lo, y.hi), a.lt(y.lo, x.hi));
+    case Op::gt:
+      return compare_integers(a, Op::lt, y, x);
+    case Op::ge:
+      return compare_integers(a, Op::le, y, x);
     case Op::eq: {
       if (never_equal(x, y)) return decided_truth(a, a.boolean(false));
       const Bool<A> overlap = a.land(a.le(x.lo, y.hi), a.le(y.lo, x.hi));
       const Bool<A> one = a.land(a.eq(x.lo, x.hi), a.land(a.eq(y.lo, y.hi), a.eq(x.lo, y.lo)));
       return truth<A>(overlap, a.lnot(one));
     }
-    default: return logical_not(a, compare_integers(a, Op::eq, x, y));
+    default:
+      return logical_not(a, compare_integers(a, Op::eq, x, y));
   }
 }
 
@@ -85,10 +90,18 @@ Range<A> compare_reals(A& a, Op op, const Range<A>& x, const Range<A>& y) {
   const Bool<A> nan = a.lor(x.may_be_nan, y.may_be_nan);
   Bool<A> t = a.boolean(true), f = a.boolean(true);
   switch (op) {
-    case Op::lt: t = a.rlt(x.real_lo, y.real_hi), f = a.rle(y.real_lo, x.real_hi); break;
-    case Op::le: t = a.rle(x.real_lo, y.real_hi), f = a.rlt(y.real_lo, x.real_hi); break;
-    case Op::gt: t = a.rlt(y.real_lo, x.real_hi), f = a.rle(x.real_lo, y.real_hi); break;
-    case Op::ge: t = a.rle(y.real_lo, x.real_hi), f = a.rlt(x.real_lo, y.real_hi); break;
+    case Op::lt:
+      t = a.rlt(x.real_lo, y.real_hi), f = a.rle(y.real_lo, x.real_hi);
+      break;
+    case Op::le:
+      t = a.rle(x.real_lo, y.real_hi), f = a.rlt(y.real_lo, x.real_hi);
+      break;
+    case Op::gt:
+      t = a.rlt(y.real_lo, x.real_hi), f = a.rle(x.real_lo, y.real_hi);
+      break;
+    case Op::ge:
+      t = a.rle(y.real_lo, x.real_hi), f = a.rlt(x.real_lo, y.real_hi);
+      break;
     default: {
       const Bool<A> overlap = a.land(a.rle(x.real_lo, y.real_hi), a.rle(y.real_lo, x.real_hi));
       const Bool<A> point = a.land(a.rle(x.real_hi, x.real_lo), a.rle(y.real_hi, y.real_lo));
@@ -112,12 +125,18 @@ Range<A> compare(A& a, Op op, const Range<A>& x, const Range<A>& y) {
   if (x.type == Type::boolean) return compare_truths(a, op, x, y);
   if (!is_point(a, x) || !is_point(a, y)) return compare_integers(a, op, x, y);
   switch (op) {
-    case Op::eq: return decided_truth(a, a.eq(x.lo, y.lo));
-    case Op::ne: return decided_truth(a, a.lnot(a.eq(x.lo, y.lo)));
-    case Op::lt: return decided_truth(a, a.lt(x.lo, y.lo));
-    case Op::le: return decided_truth(a, a.le(x.lo, y.lo));
-    case Op::gt: return decided_truth(a, a.lt(y.lo, x.lo));
-    default: return decided_truth(a, a.le(y.lo, x.lo));
+    case Op::eq:
+      return decided_truth(a, a.eq(x.lo, y.lo));
+    case Op::ne:
+      return decided_truth(a, a.lnot(a.eq(x.lo, y.lo)));
+    case Op::lt:
+      return decided_truth(a, a.lt(x.lo, y.lo));
+    case Op::le:
+      return decided_truth(a, a.le(x.lo, y.lo));
+    case Op::gt:
+      return decided_truth(a, a.lt(y.lo, x.lo));
+    default:
+      return decided_truth(a, a.le(y.lo, x.lo));
   }
 }
 
@@ -169,7 +188,8 @@ Range<A> cast(A& a, Type to, const Range<A>& x) {
     return integers(a, to, a.select(x.may_be_nan, a.min(lo, zero), lo), a.select(x.may_be_nan, a.max(hi, zero), hi));
   }
   switch (to) {
-    case Type::boolean: return compare_integers(a, Op::ne, x, integers(a, x.type, zero, zero));
+    case Type::boolean:
+      return compare_integers(a, Op::ne, x, integers(a, x.type, zero, zero));
     case Type::f32: {
       const Real<A> lo = a.to_real(x.lo), hi = a.to_real(x.hi);
       const Real<A> exact = a.real(0x1p24);  // integers up to here are f32 numbers

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Interval rules of f32 operations. Bounds are widened by more than any backend's rounding: fp64 in the interpreter, f32
-// (flushing subnormals, hardware approximations, fused multiply-adds) elsewhere.
+// Interval rules of f32 operations. Bounds are widened by more than any backend's rounding: fp64 in the interpreter,
+// f32 (flushing subnormals, hardware approximations, fused multiply-adds) elsewhere.
 #pragma once
 
 #include <limits>
@@ -28,7 +28,8 @@ Real<A> outward_lo(A& a, Real<A> x, RealError e = {}) {
   const Real<A> margin = a.radd(a.rmul(a.rabs(x), a.real(e.relative)), a.real(e.absolute));
   const Real<A> most = a.real(largest_f32), least = a.real(-largest_f32);
   const Real<A> y = a.rsub(x, margin);
-  return a.select(a.rlt(most, y), most, a.select(a.rlt(x, most), a.select(a.rlt(y, least), a.real(-real_infinity), y), most));
+  return a.select(a.rlt(most, y), most,
+                  a.select(a.rlt(x, most), a.select(a.rlt(y, least), a.real(-real_infinity), y), most));
 }
 template <class A>
 Real<A> outward_hi(A& a, Real<A> x, RealError e = {}) {
@@ -57,22 +58,24 @@ Range<A> radd(A& a, const Range<A>& x, const Range<A>& y, int sign) {
   const Real<A> ylo = sign > 0 ? y.real_lo : a.rneg(y.real_hi), yhi = sign > 0 ? y.real_hi : a.rneg(y.real_lo);
   const Bool<A> risky = a.land(has_infinity(a, x), has_infinity(a, y));  // inf - inf
   const Range<A> sum = outward(a, a.radd(x.real_lo, ylo), a.radd(x.real_hi, yhi), a.boolean(false));
-  return reals<A>(a.select(risky, a.real(-real_infinity), sum.real_lo), a.select(risky, a.real(real_infinity), sum.real_hi),
-                  a.lor(risky, a.lor(x.may_be_nan, y.may_be_nan)));
+  return reals<A>(a.select(risky, a.real(-real_infinity), sum.real_lo),
+                  a.select(risky, a.real(real_infinity), sum.real_hi), a.lor(risky, a.lor(x.may_be_nan, y.may_be_nan)));
 }
 
 template <class A>
-Range<A> hull_of_corners(A& a, Real<A> p0, Real<A> p1, Real<A> p2, Real<A> p3, Bool<A> risky, Bool<A> nan, RealError e = {}) {
+Range<A> hull_of_corners(A& a, Real<A> p0, Real<A> p1, Real<A> p2, Real<A> p3, Bool<A> risky, Bool<A> nan,
+                         RealError e = {}) {
   const Range<A> r = outward(a, a.rmin(a.rmin(p0, p1), a.rmin(p2, p3)), a.rmax(a.rmax(p0, p1), a.rmax(p2, p3)), nan, e);
-  return reals<A>(a.select(risky, a.real(-real_infinity), r.real_lo), a.select(risky, a.real(real_infinity), r.real_hi), nan);
+  return reals<A>(a.select(risky, a.real(-real_infinity), r.real_lo), a.select(risky, a.real(real_infinity), r.real_hi),
+                  nan);
 }
 
 template <class A>
 Range<A> rmul(A& a, const Range<A>& x, const Range<A>& y, bool square) {
   const Bool<A> risky = a.lor(a.land(has_infinity(a, x), has_zero(a, y)), a.land(has_infinity(a, y), has_zero(a, x)));
   const Bool<A> nan = a.lor(a.lor(x.may_be_nan, y.may_be_nan), square ? a.boolean(false) : risky);
-  Range<A> r = hull_of_corners(a, a.rmul(x.real_lo, y.real_lo), a.rmul(x.real_lo, y.real_hi), a.rmul(x.real_hi, y.real_lo),
-                               a.rmul(x.real_hi, y.real_hi), risky, nan);
+  Range<A> r = hull_of_corners(a, a.rmul(x.real_lo, y.real_lo), a.rmul(x.real_lo, y.real_hi),
+                               a.rmul(x.real_hi, y.real_lo), a.rmul(x.real_hi, y.real_hi), risky, nan);
   const Real<A> zero = a.real(0);
   const Bool<A> positive = square ? a.boolean(true) : a.land(a.rle(zero, x.real_lo), a.rle(zero, y.real_lo));
   r.real_lo = a.select(a.land(positive, a.rlt(r.real_lo, zero)), zero, r.real_lo);
@@ -117,7 +120,8 @@ template <class A>
 Range<A> transcendental(A& a, Op op, const Range<A>& x) {
   switch (op) {
     case Op::exp:
-    case Op::exp2: return clipped(a, increasing(a, op, x, false, {0x1p-15, 2e-38}), 0, real_infinity);
+    case Op::exp2:
+      return clipped(a, increasing(a, op, x, false, {0x1p-15, 2e-38}), 0, real_infinity);
     case Op::log:
     case Op::log2: {
       // An argument that flushes to zero gives -inf.
@@ -125,7 +129,8 @@ Range<A> transcendental(A& a, Op op, const Range<A>& x) {
       r.real_lo = a.select(a.rle(x.real_lo, a.real(2e-38)), a.real(-real_infinity), r.real_lo);
       return r;
     }
-    case Op::sqrt: return clipped(a, increasing(a, op, cut_negative(a, x), false, {0x1p-18, 2e-19}), 0, real_infinity);
+    case Op::sqrt:
+      return clipped(a, increasing(a, op, cut_negative(a, x), false, {0x1p-18, 2e-19}), 0, real_infinity);
     case Op::rsqrt: {
       const Range<A> cut = cut_negative(a, x);
       Range<A> r = outward(a, a.runary(op, cut.real_hi), a.runary(op, cut.real_lo), cut.may_be_nan, {0x1p-18, 2e-38});
@@ -135,9 +140,12 @@ Range<A> transcendental(A& a, Op op, const Range<A>& x) {
       r.real_hi = a.select(zero, a.real(real_infinity), r.real_hi);
       return r;
     }
-    case Op::tanh: return clipped(a, increasing(a, op, x, false, {0x1p-10, 0x1p-20}), -1, 1);
-    case Op::erf: return clipped(a, increasing(a, op, x, false, {0x1p-15, 0x1p-15}), -1, 1);
-    case Op::sigmoid: return clipped(a, increasing(a, op, x, false, {0x1p-10, 0x1p-10}), 0, 1);
+    case Op::tanh:
+      return clipped(a, increasing(a, op, x, false, {0x1p-10, 0x1p-20}), -1, 1);
+    case Op::erf:
+      return clipped(a, increasing(a, op, x, false, {0x1p-15, 0x1p-15}), -1, 1);
+    case Op::sigmoid:
+      return clipped(a, increasing(a, op, x, false, {0x1p-10, 0x1p-10}), 0, 1);
     default:  // sin, cos
       return reals<A>(a.real(-1.001), a.real(1.001), a.lor(x.may_be_nan, has_infinity(a, x)));
   }
@@ -153,7 +161,8 @@ Range<A> rpow(A& a, const Range<A>& x, const Range<A>& y) {
   const Range<A> r = hull_of_corners(a, a.rpow(base(x.real_lo), y.real_lo), a.rpow(base(x.real_lo), y.real_hi),
                                      a.rpow(base(x.real_hi), y.real_lo), a.rpow(base(x.real_hi), y.real_hi),
                                      a.boolean(false), a.boolean(false), {0x1p-5, 2e-38});
-  return reals<A>(a.select(moderate, r.real_lo, a.real(-real_infinity)), a.select(moderate, r.real_hi, a.real(real_infinity)),
+  return reals<A>(a.select(moderate, r.real_lo, a.real(-real_infinity)),
+                  a.select(moderate, r.real_hi, a.real(real_infinity)),
                   a.lor(a.lnot(moderate), a.lor(x.may_be_nan, y.may_be_nan)));
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The algebra that emits instructions (see range.h): the same rules, as code for a classifier inside a kernel.
 //
-// Floats are left out: a comparison of floats is undecided, whatever the block. Masks seldom have one, and kernels would
-// need directed rounding for it.
+// Floats are left out: a comparison of floats is undecided, whatever the block. Masks seldom have one, and kernels
+// would need directed rounding for it.
 #pragma once
 
 #include "compiler/bounds/bounds.h"
@@ -25,7 +25,9 @@ class Symbolic {
 
   std::optional<std::int64_t> known(const Int& x) const { return x.lo == x.hi ? std::optional(x.lo) : std::nullopt; }
   std::optional<bool> known(const Bool& x) const { return x.known; }
-  bool same(const Int& x, const Int& y) const { return (x.id == y.id && x.id != ir::no_value) || (x.lo == x.hi && y.lo == y.hi && x.lo == y.lo); }
+  bool same(const Int& x, const Int& y) const {
+    return (x.id == y.id && x.id != ir::no_value) || (x.lo == x.hi && y.lo == y.hi && x.lo == y.lo);
+  }
   bool within(const Int& x, std::int64_t lo, std::int64_t hi) const { return x.lo >= lo && x.hi <= hi; }
   Int assume(const Int& x, std::int64_t lo, std::int64_t hi) { return emit_.assume(x, lo, hi); }
 
@@ -74,7 +76,8 @@ class Symbolic {
 
  private:
   Range<Symbolic> load_value(const ir::Program& program, const ir::Inst& inst, const Range<Symbolic>* values);
-  Range<Symbolic> load_runs(const ir::Program& program, const ir::Inst& inst, const Range<Symbolic>* values, int dimension);
+  Range<Symbolic> load_runs(const ir::Program& program, const ir::Inst& inst, const Range<Symbolic>* values,
+                            int dimension);
   Int extent(int slot, int dimension);
   int extrema_slot(int source, int dimension, bool maximum);
   ir::ValueId emit_load(int slot, Type type, const std::vector<ir::ValueId>& index);

@@ -74,8 +74,8 @@ class Builder {
     return static_cast<int>(result_.values.size()) - 1;
   }
 
-  int computed(ValueId inst, std::string_view label, Type type, Level level, std::string text, std::vector<int> operands,
-               int cost) {
+  int computed(ValueId inst, std::string_view label, Type type, Level level, std::string text,
+               std::vector<int> operands, int cost) {
     DeviceValue value;
     value.type = type;
     value.level = level;
@@ -96,9 +96,7 @@ class Builder {
     return add(std::move(value));
   }
 
-  bool is_input(ValueId id, Input which) const {
-    return program_[id].op == Op::input && program_[id].input == which;
-  }
+  bool is_input(ValueId id, Input which) const { return program_[id].op == Op::input && program_[id].input == which; }
 
   /// kv_idx - q_idx (+1), q_idx - kv_idx (-1) or neither (0).
   int difference_sign(const Inst& inst) const {
@@ -175,22 +173,33 @@ class Builder {
       return operand.op == Op::literal && operand.integer > 0;
     };
     switch (inst.op) {
-      case Op::div: return of(0) && positive_literal(1);
-      case Op::mod: return positive_literal(1);
-      case Op::min: return of(0) && of(1);
-      case Op::max: return of(0) || of(1);
-      case Op::bit_and: return of(0) || of(1);
-      case Op::shr: return of(0);
-      case Op::select: return of(1) && of(2);
-      case Op::cast: return inst.type != Type::f32 && program_[inst.operands[0]].type == Type::i32 && inst.type == Type::i64 && of(0);
-      default: return false;
+      case Op::div:
+        return of(0) && positive_literal(1);
+      case Op::mod:
+        return positive_literal(1);
+      case Op::min:
+        return of(0) && of(1);
+      case Op::max:
+        return of(0) || of(1);
+      case Op::bit_and:
+        return of(0) || of(1);
+      case Op::shr:
+        return of(0);
+      case Op::select:
+        return of(1) && of(2);
+      case Op::cast:
+        return inst.type != Type::f32 && program_[inst.operands[0]].type == Type::i32 && inst.type == Type::i64 &&
+               of(0);
+      default:
+        return false;
     }
   }
 
   int make(ValueId id) {
     const Inst& inst = program_[id];
     switch (inst.op) {
-      case Op::literal: return leaf(Kind::literal, inst.type, Level::uniform, literal_text(inst));
+      case Op::literal:
+        return leaf(Kind::literal, inst.type, Level::uniform, literal_text(inst));
       case Op::input: {
         const int value = leaf(Kind::input, inst.type, level(id));
         result_[value].input = inst.input;
@@ -201,8 +210,10 @@ class Builder {
         return leaf(Kind::param, inst.type, Level::uniform,
                     inst.type == Type::boolean ? fmt::format("({} != 0)", text) : text);
       }
-      case Op::load: return make_load(id);
-      default: break;
+      case Op::load:
+        return make_load(id);
+      default:
+        break;
     }
     if (inst.op == Op::cast) {
       if (const auto form = delta_form(inst)) return make_delta(id, *form);
@@ -234,8 +245,9 @@ class Builder {
       types.push_back(program_[inst.operands[i]].type);
       operands.push_back(at(inst.operands[i]));
     }
-    const int value = computed(id, info(inst.op).mnemonic, inst.type, level(id), operation_text(inst, slots, types, style),
-                               std::move(operands), operation_cost(inst, types[0], style));
+    const int value =
+        computed(id, info(inst.op).mnemonic, inst.type, level(id), operation_text(inst, slots, types, style),
+                 std::move(operands), operation_cost(inst, types[0], style));
     result_[value].op = inst.op;
     result_[value].comment = fmt::format("{} {}", info(inst.op).mnemonic, name(inst.type));
     return value;
@@ -245,7 +257,8 @@ class Builder {
   int make_division_by_outer(ValueId id) {
     const Inst& inst = program_[id];
     const int divisor = at(inst.operands[1]);
-    const int reciprocal = computed(id, "reciprocal", Type::f32, level(inst.operands[1]), "approximate::reciprocal($0)", {divisor}, 9);
+    const int reciprocal =
+        computed(id, "reciprocal", Type::f32, level(inst.operands[1]), "approximate::reciprocal($0)", {divisor}, 9);
     const int value = computed(id, "div", Type::f32, Level::element, "$0 * $1", {at(inst.operands[0]), reciprocal}, 1);
     result_[reciprocal].comment = result_[value].comment = "div f32";
     return value;
@@ -360,7 +373,8 @@ void recompute_cheap_values(DeviceProgram& program) {
       // The cost of the cone, shared parts counted once per path: an overestimate, so never a bad move.
       int cost = 0;
       std::vector<int> open{id};
-      const int limit = (value.level == Level::column ? column_word_cost : diagonal_word_cost) * (value.type == Type::i64 ? 2 : 1);
+      const int limit =
+          (value.level == Level::column ? column_word_cost : diagonal_word_cost) * (value.type == Type::i64 ? 2 : 1);
       while (!open.empty() && cost <= limit) {
         const DeviceValue& part = program[open.back()];
         open.pop_back();
@@ -368,9 +382,9 @@ void recompute_cheap_values(DeviceProgram& program) {
         for (const int operand : part.operands)
           if (is_staged(program[operand]) || program[operand].kind == Kind::difference) open.push_back(operand);
       }
-      if (cost <= limit) value.level = Level::element;
+      value.recomputed = cost <= limit;
     }
-    if (value.level == Level::element) {
+    if (computed_per_element(value)) {
       for (const int operand : value.operands) fetched[static_cast<std::size_t>(operand)] = true;
     }
   }

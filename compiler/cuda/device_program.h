@@ -12,9 +12,9 @@ namespace attnc::cuda {
 
 /// How device code is to be written.
 struct PrintOptions {
-  bool precise = false;          ///< no approximate transcendentals
-  bool natural_units = false;    ///< score() in natural units (sm80/softmax.cuh, score_is_natural) instead of log2 units
-  bool use_score_bound = true;   ///< tell the kernel of a proved bound on the score
+  bool precise = false;         ///< no approximate transcendentals
+  bool natural_units = false;   ///< score() in natural units (sm80/softmax.cuh, score_is_natural) instead of log2 units
+  bool use_score_bound = true;  ///< tell the kernel of a proved bound on the score
   bool canonical_names = false;  ///< p0, b0 for captures instead of the user's names (for signatures)
   bool line_directives = false;  ///< #line before each statement: messages then name the line of the printed program
 };
@@ -29,9 +29,10 @@ struct DeviceValue {
     computed,
   };
   Kind kind = Kind::computed;
-  Op op = Op::literal;        ///< computed: the operation it stands for; Op::literal for addresses and the like
+  Op op = Op::literal;  ///< computed: the operation it stands for; Op::literal for addresses and the like
   Type type = Type::f32;
   ir::Level level = ir::Level::uniform;
+  bool recomputed = false;    ///< column, diagonal: element functions compute it anew instead of fetching it
   Input input = Input::score;
   std::string name;           ///< computed: an identifier, unique in the program
   std::string text;           ///< computed: an expression in which $0, $1, ... stand for the operands
@@ -55,8 +56,12 @@ DeviceProgram make_device_program(const ir::Program& program, const std::vector<
                                   const std::vector<std::string>& param_texts,
                                   const std::vector<std::string>& buffer_texts, const PrintOptions& options);
 
-/// Moves column and diagonal values to element level where computing them per score is cheaper than fetching them from
-/// shared memory.
+/// Whether element functions compute the value themselves.
+inline bool computed_per_element(const DeviceValue& value) {
+  return value.level == ir::Level::element || value.recomputed;
+}
+
+/// Marks column and diagonal values as recomputed where that is cheaper, per score, than fetching them from shared memory.
 void recompute_cheap_values(DeviceProgram& program);
 
 }  // namespace attnc::cuda

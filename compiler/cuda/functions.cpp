@@ -17,21 +17,26 @@ bool is_staged(Level level) { return level == Level::column || level == Level::d
 
 std::string_view struct_name(Level level) {
   switch (level) {
-    case Level::uniform: return "Uniform";
-    case Level::row: return "Row";
-    case Level::column: return "Column";
-    case Level::diagonal: return "Diagonal";
-    case Level::element: return "Element";
+    case Level::uniform:
+      return "Uniform";
+    case Level::row:
+      return "Row";
+    case Level::column:
+      return "Column";
+    case Level::diagonal:
+      return "Diagonal";
+    case Level::element:
+      return "Element";
   }
   return "?";
 }
 
 /// How a field is read in a function of another level.
 std::string field_text(const DeviceValue& value) {
-  const std::string_view holder = value.level == Level::uniform    ? "u"
-                                  : value.level == Level::row      ? "r"
-                                  : value.level == Level::column   ? "c"
-                                                                   : "d";
+  const std::string_view holder = value.level == Level::uniform  ? "u"
+                                  : value.level == Level::row    ? "r"
+                                  : value.level == Level::column ? "c"
+                                                                 : "d";
   if (is_staged(value.level)) {
     if (value.type == Type::boolean) return fmt::format("({}.{} != 0)", holder, value.name);
     if (value.type == Type::i64) return fmt::format("join_words({0}.{1}_low, {0}.{1}_high)", holder, value.name);
@@ -46,17 +51,22 @@ struct Scope {
 };
 
 bool is_local(const DeviceValue& value, const Scope& scope) {
-  return value.kind == Kind::computed && (scope.everything_local || value.level == scope.level);
+  if (value.kind != Kind::computed) return false;
+  return scope.everything_local || value.level == scope.level || (scope.level == Level::element && value.recomputed);
 }
 
 std::string input_text(Input input, const Scope& scope) {
   const bool element = scope.level == Level::element;
   switch (input) {
-    case Input::q_idx: return element ? "e.q_idx" : "q_idx";
-    case Input::kv_idx: return element ? "e.kv_idx" : "kv_idx";
+    case Input::q_idx:
+      return element ? "e.q_idx" : "q_idx";
+    case Input::kv_idx:
+      return element ? "e.kv_idx" : "kv_idx";
     case Input::dot:
-    case Input::score: return "dot";
-    default: return fmt::format("t.{}", name(input));
+    case Input::score:
+      return "dot";
+    default:
+      return fmt::format("t.{}", name(input));
   }
 }
 
@@ -64,11 +74,16 @@ std::string reference(const DeviceValue& value, const Scope& scope) {
   const bool element = scope.level == Level::element;
   switch (value.kind) {
     case Kind::literal:
-    case Kind::param: return value.text;
-    case Kind::input: return input_text(value.input, scope);
-    case Kind::difference: return element ? "(e.q_idx - e.kv_idx)" : "difference";
-    case Kind::delta: return element ? "e.delta" : "static_cast<float>(-difference)";
-    case Kind::computed: break;
+    case Kind::param:
+      return value.text;
+    case Kind::input:
+      return input_text(value.input, scope);
+    case Kind::difference:
+      return element ? "(e.q_idx - e.kv_idx)" : "difference";
+    case Kind::delta:
+      return element ? "e.delta" : "static_cast<float>(-difference)";
+    case Kind::computed:
+      break;
   }
   return is_local(value, scope) ? value.name : field_text(value);
 }
@@ -102,7 +117,8 @@ std::string statements(const DeviceProgram& program, const std::vector<int>& roo
     const DeviceValue& value = program.values[id];
     if (!wanted[id] || !is_local(value, scope)) continue;
     if (options.line_directives) fmt::format_to(out, "#line {} \"mod\"\n", value.line);
-    fmt::format_to(out, "    const {} {} = {};", device_type(value.type), value.name, expression(program, value, scope));
+    fmt::format_to(out, "    const {} {} = {};", device_type(value.type), value.name,
+                   expression(program, value, scope));
     if (!value.comment.empty()) fmt::format_to(out, "  // %{} {}", value.line - 1, value.comment);
     text += "\n";
   }
@@ -111,10 +127,14 @@ std::string statements(const DeviceProgram& program, const std::vector<int>& roo
 
 std::string_view coordinate_parameter(Level level) {
   switch (level) {
-    case Level::row: return ", int q_idx";
-    case Level::column: return ", int kv_idx";
-    case Level::diagonal: return ", int difference";
-    default: return "";
+    case Level::row:
+      return ", int q_idx";
+    case Level::column:
+      return ", int kv_idx";
+    case Level::diagonal:
+      return ", int difference";
+    default:
+      return "";
   }
 }
 
@@ -131,7 +151,7 @@ LevelFields level_fields(const DeviceProgram& program, Level level) {
   LevelFields fields;
   for (std::size_t id = 0; id < program.values.size(); ++id) {
     const DeviceValue& value = program.values[id];
-    if (!used[id] || value.kind != Kind::computed || value.level != level) continue;
+    if (!used[id] || value.kind != Kind::computed || value.level != level || value.recomputed) continue;
     fields.values.push_back(static_cast<int>(id));
     fields.words += value.type == Type::i64 ? 2 : 1;
   }
@@ -157,9 +177,9 @@ std::string print_level_struct(const DeviceProgram& program, Level level, const 
 std::string print_level_function(const DeviceProgram& program, Level level, const LevelFields& fields,
                                  const PrintOptions& options) {
   const std::string_view type = struct_name(level);
-  std::string text = fmt::format("  static __forceinline__ {} {}(const Params& p, const TileContext& t{}{}) {{\n", type,
-                                 name(level), level == Level::uniform ? "" : ", const Uniform& u",
-                                 coordinate_parameter(level));
+  std::string text =
+      fmt::format("  static __forceinline__ {} {}(const Params& p, const TileContext& t{}{}) {{\n", type, name(level),
+                  level == Level::uniform ? "" : ", const Uniform& u", coordinate_parameter(level));
   if (fields.values.empty()) return text + "    return {};\n  }\n";
   text += statements(program, fields.values, {level}, options);
   text += fmt::format("    {} result;\n", type);
@@ -186,12 +206,14 @@ std::string print_row_band(const DeviceProgram& program, int lo, int hi) {
   // Nothing is local to row_band: results are handed in by Row and Uniform.
   const Scope scope{Level::element};
   return fmt::format(
-      "  static __forceinline__ Band row_band(const Params& p, const TileContext& t, const Uniform& u, const Row& r) {{\n"
+      "  static __forceinline__ Band row_band(const Params& p, const TileContext& t, const Uniform& u, const Row& r) "
+      "{{\n"
       "    return {{{}, {}}};\n  }}\n",
       reference(program[lo], scope), reference(program[hi], scope));
 }
 
-std::string print_classify(const DeviceProgram& program, int may_be_true, int may_be_false, const PrintOptions& options) {
+std::string print_classify(const DeviceProgram& program, int may_be_true, int may_be_false,
+                           const PrintOptions& options) {
   const Scope scope{Level::uniform, true};
   return fmt::format(
       "  static __forceinline__ BlockVerdict classify(const Params& p, const TileContext& t, const Uniform& u,\n"

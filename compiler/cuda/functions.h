@@ -29,6 +29,7 @@ std::string print_element_function(const DeviceProgram& program, int result, std
 /// row_band: both results are fields of Row or Uniform, or literals.
 std::string print_row_band(const DeviceProgram& program, int lo, int hi);
 /// classify: the results of a classifier program, computed where they stand.
-std::string print_classify(const DeviceProgram& program, int may_be_true, int may_be_false, const PrintOptions& options);
+std::string print_classify(const DeviceProgram& program, int may_be_true, int may_be_false,
+                           const PrintOptions& options);
 
 }  // namespace attnc::cuda

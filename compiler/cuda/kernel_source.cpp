@@ -43,8 +43,8 @@ plan::Problem problem_of(const KernelRequest& request, const ModsTraits& mods) {
 Planned print_and_plan(const ir::Program& natural, const ir::Program& program, const KernelRequest& request,
                        PrintOptions options) {
   Planned planned;
-  // Without a maximum no exponential is exactly 1, which shows where P or its sum is rounded coarsely (bf16 in the portable
-  // kernel) or judged finely (f32): a row with one key then misses its lse by P's rounding.
+  // Without a maximum no exponential is exactly 1, which shows where P or its sum is rounded coarsely (bf16 in the
+  // portable kernel) or judged finely (f32): a row with one key then misses its lse by P's rounding.
   options.use_score_bound = request.dtype != DType::f32;
   options.natural_units = request.dtype == DType::f32;
   planned.mods = print_mods(natural, program, options);
@@ -75,10 +75,10 @@ std::string make_signature(const ir::Program& program, const KernelRequest& requ
   const Planned planned = print_and_plan(program, simplified(program), request, options);
   // The printed mods stand in the signature whole: a change of any pass or printer then changes the key, and no version
   // number has to be remembered.
-  return fmt::format("attnc cuda kernel, schema {}\ntarget {}\nnvrtc {}\nflags {}\ntemplates {}\nplan {}\nprogram\n{}mods\n{}",
-                     signature_schema, request.target.name(), toolchain, fmt::join(flags, " "),
-                     templates_digest(planned.plan.family), plan::print(planned.plan), ir::print(program, true),
-                     planned.mods.text);
+  return fmt::format(
+      "attnc cuda kernel, schema {}\ntarget {}\nnvrtc {}\nflags {}\ntemplates {}\nplan {}\nprogram\n{}mods\n{}",
+      signature_schema, request.target.name(), toolchain, fmt::join(flags, " "), templates_digest(planned.plan.family),
+      plan::print(planned.plan), ir::print(program, true), planned.mods.text);
 }
 
 }  // namespace attnc::cuda

@@ -18,9 +18,9 @@ struct KernelRequest {
   int head_dim_v = 64;
   bool precise = false;
   bool block_table = false;
-  int kv_block = 128;        ///< see plan::Problem
-  int vector_bytes = 16;     ///< see plan::Problem
-  bool tensor_maps = true;   ///< see plan::Problem
+  int kv_block = 128;       ///< see plan::Problem
+  int vector_bytes = 16;    ///< see plan::Problem
+  bool tensor_maps = true;  ///< see plan::Problem
   plan::Target target;
 };
 

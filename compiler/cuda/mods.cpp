@@ -78,7 +78,7 @@ int element_cost(const DeviceProgram& program, int result) {
   int cost = 0;
   for (int id = static_cast<int>(program.values.size()) - 1; id >= 0; --id) {
     const DeviceValue& value = program[id];
-    if (!wanted[static_cast<std::size_t>(id)] || value.level != Level::element) continue;
+    if (!wanted[static_cast<std::size_t>(id)] || !computed_per_element(value)) continue;
     cost += value.cost;
     for (const int operand : value.operands) wanted[static_cast<std::size_t>(operand)] = true;
   }
@@ -91,7 +91,9 @@ ir::Program natural_form(const ir::Program& program) {
   result.params = program.params;
   result.buffers = program.buffers;
   std::vector<ir::ValueId> renamed;
-  const auto renamed_or_none = [&](ir::ValueId id) { return id == no_value ? no_value : renamed[static_cast<std::size_t>(id)]; };
+  const auto renamed_or_none = [&](ir::ValueId id) {
+    return id == no_value ? no_value : renamed[static_cast<std::size_t>(id)];
+  };
   for (ir::Inst inst : program.insts) {
     if (inst.op == Op::input && inst.input == Input::score) {
       ir::Inst dot = inst, scale = inst, product = inst;
@@ -116,15 +118,15 @@ ir::Program natural_form(const ir::Program& program) {
 std::string print_constants(const ModsTraits& traits, const PrintOptions& options) {
   std::string natural = options.natural_units ? "  static constexpr bool score_is_natural = true;\n" : "";
   return natural + fmt::format(
-      "  static constexpr int column_words = {};\n"
-      "  static constexpr int diagonal_words = {};\n"
-      "  static constexpr bool has_score_mod = {};\n"
-      "  static constexpr MaskKind mask_kind = MaskKind::{};\n"
-      "  static constexpr float score_bound_log2 = {};\n"
-      "  static constexpr bool rows_nonempty = {};\n"
-      "  static constexpr bool has_classifier = {};\n\n",
-      traits.column_words, traits.diagonal_words, traits.has_score_mod, name(traits.mask_kind),
-      exact(static_cast<float>(traits.score_bound_log2)), traits.rows_nonempty, traits.has_classifier);
+                       "  static constexpr int column_words = {};\n"
+                       "  static constexpr int diagonal_words = {};\n"
+                       "  static constexpr bool has_score_mod = {};\n"
+                       "  static constexpr MaskKind mask_kind = MaskKind::{};\n"
+                       "  static constexpr float score_bound_log2 = {};\n"
+                       "  static constexpr bool rows_nonempty = {};\n"
+                       "  static constexpr bool has_classifier = {};\n\n",
+                       traits.column_words, traits.diagonal_words, traits.has_score_mod, name(traits.mask_kind),
+                       exact(static_cast<float>(traits.score_bound_log2)), traits.rows_nonempty, traits.has_classifier);
 }
 
 struct Classifier {
@@ -141,7 +143,8 @@ Classifier print_classifier(const ir::Program& declared, const ir::Program& prog
   if (!classifier.useful || classifier.program.insts.size() > max_classifier_insts) {
     return {fmt::format(trivial, "partial"), false};
   }
-  auto params = capture_texts(classifier.program.params, declared.params, param_names(declared, options.canonical_names));
+  auto params =
+      capture_texts(classifier.program.params, declared.params, param_names(declared, options.canonical_names));
   const char* const ranges[] = {"range.q_first", "range.q_last", "range.kv_first", "range.kv_last"};
   for (int i = 0; i < bounds::ClassifierProgram::range_param_count; ++i)
     params[static_cast<std::size_t>(classifier.first_range_param + i)] = ranges[i];
@@ -156,9 +159,12 @@ Classifier print_classifier(const ir::Program& declared, const ir::Program& prog
 
 std::string_view name(MaskKind kind) {
   switch (kind) {
-    case MaskKind::none: return "none";
-    case MaskKind::band: return "band";
-    case MaskKind::general: return "general";
+    case MaskKind::none:
+      return "none";
+    case MaskKind::band:
+      return "band";
+    case MaskKind::general:
+      return "general";
   }
   return "?";
 }
@@ -184,7 +190,8 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
   }
 
   const auto params = capture_texts(program.params, declared.params, param_names(declared, options.canonical_names));
-  const auto buffers = capture_texts(program.buffers, declared.buffers, buffer_names(declared, options.canonical_names));
+  const auto buffers =
+      capture_texts(program.buffers, declared.buffers, buffer_names(declared, options.canonical_names));
   DeviceProgram device = make_device_program(program, results, params, buffers, options);
   if (traits.mask_kind == MaskKind::band) {
     make_field(device, device.results[2], "band_lo");
@@ -212,20 +219,23 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
       "(const Params& p, const TileContext& t, const Uniform& u, const Row& r,\n"
       "      const Column& c, const Diagonal& d, const Element& e";
   if (score >= 0) {
-    functions += print_element_function(device, score, fmt::format("float score{}, float dot)", element_arguments), options);
+    functions +=
+        print_element_function(device, score, fmt::format("float score{}, float dot)", element_arguments), options);
   } else {
-    functions += fmt::format("  static __forceinline__ float score{}, float dot) {{\n    return dot * (t.scale * log2_e);\n  }}\n",
-                             element_arguments);
+    functions += fmt::format(
+        "  static __forceinline__ float score{}, float dot) {{\n    return dot * (t.scale * log2_e);\n  }}\n",
+        element_arguments);
   }
   if (shifted >= 0) {
-    functions += print_element_function(device, shifted,
-                                        fmt::format("float score_shifted{}, float dot, float shift)", element_arguments), options);
+    functions += print_element_function(
+        device, shifted, fmt::format("float score_shifted{}, float dot, float shift)", element_arguments), options);
   }
   if (narrow.score >= 0) {
-    functions += print_element_function(device, narrow.score,
-                                        fmt::format("float score_narrow{}, float dot, float shift)", element_arguments), options);
-    functions += print_element_function(device, narrow.bound,
-                                        "float narrow_score_bound(const Params& p, const TileContext& t, const Uniform& u)", options);
+    functions += print_element_function(
+        device, narrow.score, fmt::format("float score_narrow{}, float dot, float shift)", element_arguments), options);
+    functions += print_element_function(
+        device, narrow.bound, "float narrow_score_bound(const Params& p, const TileContext& t, const Uniform& u)",
+        options);
   }
   if (mask >= 0) {
     functions += print_element_function(device, mask, fmt::format("bool keep{})", element_arguments), options);
@@ -246,8 +256,9 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
   PrintedMods printed;
   printed.traits = traits;
   printed.program_text = ir::print(program, options.canonical_names);
-  printed.text = fmt::format("struct Mods {{\n{}{}{}{}}};\n{}", print_params(declared, options.canonical_names), structs,
-                             print_constants(traits, options), functions, print_layout_checks(declared, "Mods"));
+  printed.text =
+      fmt::format("struct Mods {{\n{}{}{}{}}};\n{}", print_params(declared, options.canonical_names), structs,
+                  print_constants(traits, options), functions, print_layout_checks(declared, "Mods"));
   return printed;
 }
 

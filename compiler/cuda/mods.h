@@ -18,8 +18,8 @@ struct ModsTraits {
   bool has_score_mod = false;
   MaskKind mask_kind = MaskKind::none;
   bool has_classifier = true;
-  bool rows_nonempty = true;      ///< for every call, whatever the lengths
-  double score_bound_log2 = 0;    ///< 0: nothing proved
+  bool rows_nonempty = true;    ///< for every call, whatever the lengths
+  double score_bound_log2 = 0;  ///< 0: nothing proved
   int column_words = 0;
   int diagonal_words = 0;
   bool has_score_narrow = false;  ///< a cheaper form of the score for small values (score_forms.h)
@@ -33,8 +33,8 @@ struct PrintedMods {
   ModsTraits traits;
 };
 
-/// `program` is canonical and in natural units; `declared` the program that calls bind captures for (it may capture more:
-/// what was simplified away keeps its place in Params). Deterministic.
+/// `program` is canonical and in natural units; `declared` the program that calls bind captures for (it may capture
+/// more: what was simplified away keeps its place in Params). Deterministic.
 PrintedMods print_mods(const ir::Program& declared, const ir::Program& program, const PrintOptions& options);
 
 }  // namespace attnc::cuda

@@ -26,28 +26,45 @@ bool is_transcendental(Op op) {
     case Op::sin:
     case Op::cos:
     case Op::erf:
-    case Op::pow: return true;
-    default: return false;
+    case Op::pow:
+      return true;
+    default:
+      return false;
   }
 }
 
 std::string_view infix(Op op) {
   switch (op) {
-    case Op::add: return "+";
-    case Op::sub: return "-";
-    case Op::mul: return "*";
-    case Op::eq: return "==";
-    case Op::ne: return "!=";
-    case Op::lt: return "<";
-    case Op::le: return "<=";
-    case Op::gt: return ">";
-    case Op::ge: return ">=";
-    case Op::logical_and: return "&&";
-    case Op::logical_or: return "||";
-    case Op::bit_and: return "&";
-    case Op::bit_or: return "|";
-    case Op::bit_xor: return "^";
-    default: return "";
+    case Op::add:
+      return "+";
+    case Op::sub:
+      return "-";
+    case Op::mul:
+      return "*";
+    case Op::eq:
+      return "==";
+    case Op::ne:
+      return "!=";
+    case Op::lt:
+      return "<";
+    case Op::le:
+      return "<=";
+    case Op::gt:
+      return ">";
+    case Op::ge:
+      return ">=";
+    case Op::logical_and:
+      return "&&";
+    case Op::logical_or:
+      return "||";
+    case Op::bit_and:
+      return "&";
+    case Op::bit_or:
+      return "|";
+    case Op::bit_xor:
+      return "^";
+    default:
+      return "";
   }
 }
 
@@ -61,25 +78,41 @@ std::string integer_text(const ir::Inst& inst, const std::vector<std::string>& x
   const bool shorter = style.nonnegative_dividend;
   // Shifting right rounds toward -inf, as division here does; the low bits are the floor modulo.
   if (style.divisor_log2 >= 0 && inst.op == Op::div) return fmt::format("{} >> {}", x[0], style.divisor_log2);
-  if (style.divisor_log2 >= 0 && inst.op == Op::mod) return fmt::format("{} & {}", x[0], (std::int64_t{1} << style.divisor_log2) - 1);
+  if (style.divisor_log2 >= 0 && inst.op == Op::mod)
+    return fmt::format("{} & {}", x[0], (std::int64_t{1} << style.divisor_log2) - 1);
   switch (inst.op) {
-    case Op::add: return fmt::format("wrap_add({}, {})", x[0], x[1]);
-    case Op::sub: return fmt::format("wrap_sub({}, {})", x[0], x[1]);
-    case Op::mul: return fmt::format("wrap_mul({}, {})", x[0], x[1]);
-    case Op::div: return fmt::format("{}({}, {})", shorter ? "div_nonnegative" : "floor_div", x[0], x[1]);
-    case Op::mod: return fmt::format("{}({}, {})", shorter ? "mod_nonnegative" : "floor_mod", x[0], x[1]);
-    case Op::neg: return fmt::format("wrap_neg({})", x[0]);
-    case Op::min: return fmt::format("int_min({}, {})", x[0], x[1]);
-    case Op::max: return fmt::format("int_max({}, {})", x[0], x[1]);
-    case Op::abs: return fmt::format("wrap_abs({})", x[0]);
-    case Op::sign: return fmt::format("int_sign({})", x[0]);
+    case Op::add:
+      return fmt::format("wrap_add({}, {})", x[0], x[1]);
+    case Op::sub:
+      return fmt::format("wrap_sub({}, {})", x[0], x[1]);
+    case Op::mul:
+      return fmt::format("wrap_mul({}, {})", x[0], x[1]);
+    case Op::div:
+      return fmt::format("{}({}, {})", shorter ? "div_nonnegative" : "floor_div", x[0], x[1]);
+    case Op::mod:
+      return fmt::format("{}({}, {})", shorter ? "mod_nonnegative" : "floor_mod", x[0], x[1]);
+    case Op::neg:
+      return fmt::format("wrap_neg({})", x[0]);
+    case Op::min:
+      return fmt::format("int_min({}, {})", x[0], x[1]);
+    case Op::max:
+      return fmt::format("int_max({}, {})", x[0], x[1]);
+    case Op::abs:
+      return fmt::format("wrap_abs({})", x[0]);
+    case Op::sign:
+      return fmt::format("int_sign({})", x[0]);
     case Op::floor:
     case Op::ceil:
-    case Op::round: return x[0];
-    case Op::bit_not: return fmt::format("~{}", x[0]);
-    case Op::shl: return fmt::format("shift_left({}, {})", x[0], x[1]);
-    case Op::shr: return fmt::format("shift_right({}, {})", x[0], x[1]);
-    default: return "";
+    case Op::round:
+      return x[0];
+    case Op::bit_not:
+      return fmt::format("~{}", x[0]);
+    case Op::shl:
+      return fmt::format("shift_left({}, {})", x[0], x[1]);
+    case Op::shr:
+      return fmt::format("shift_right({}, {})", x[0], x[1]);
+    default:
+      return "";
   }
 }
 
@@ -90,17 +123,28 @@ std::string float_text(const ir::Inst& inst, const std::vector<std::string>& x, 
     return fmt::format("{}::{}({}{})", family, info(inst.op).mnemonic, x[0], tail);
   }
   switch (inst.op) {
-    case Op::div: return fmt::format("{}::divide({}, {})", family, x[0], x[1]);
-    case Op::neg: return fmt::format("-{}", x[0]);
-    case Op::min: return fmt::format("nan_min({}, {})", x[0], x[1]);
-    case Op::max: return fmt::format("nan_max({}, {})", x[0], x[1]);
-    case Op::abs: return fmt::format("fabsf({})", x[0]);
-    case Op::sign: return fmt::format("float_sign({})", x[0]);
-    case Op::floor: return fmt::format("floorf({})", x[0]);
-    case Op::ceil: return fmt::format("ceilf({})", x[0]);
-    case Op::round: return fmt::format("rintf({})", x[0]);
-    case Op::fma: return fmt::format("fmaf({}, {}, {})", x[0], x[1], x[2]);
-    default: return "";
+    case Op::div:
+      return fmt::format("{}::divide({}, {})", family, x[0], x[1]);
+    case Op::neg:
+      return fmt::format("-{}", x[0]);
+    case Op::min:
+      return fmt::format("nan_min({}, {})", x[0], x[1]);
+    case Op::max:
+      return fmt::format("nan_max({}, {})", x[0], x[1]);
+    case Op::abs:
+      return fmt::format("fabsf({})", x[0]);
+    case Op::sign:
+      return fmt::format("float_sign({})", x[0]);
+    case Op::floor:
+      return fmt::format("floorf({})", x[0]);
+    case Op::ceil:
+      return fmt::format("ceilf({})", x[0]);
+    case Op::round:
+      return fmt::format("rintf({})", x[0]);
+    case Op::fma:
+      return fmt::format("fmaf({}, {}, {})", x[0], x[1], x[2]);
+    default:
+      return "";
   }
 }
 
@@ -108,24 +152,30 @@ std::string float_text(const ir::Inst& inst, const std::vector<std::string>& x, 
 
 std::string_view device_type(Type type) {
   switch (type) {
-    case Type::boolean: return "bool";
-    case Type::i32: return "int32";
-    case Type::i64: return "int64";
-    case Type::f32: return "float";
+    case Type::boolean:
+      return "bool";
+    case Type::i32:
+      return "int32";
+    case Type::i64:
+      return "int64";
+    case Type::f32:
+      return "float";
   }
   return "?";
 }
 
 std::string literal_text(const ir::Inst& literal) {
   switch (literal.type) {
-    case Type::boolean: return literal.integer ? "true" : "false";
+    case Type::boolean:
+      return literal.integer ? "true" : "false";
     case Type::i32:
       if (literal.integer == std::numeric_limits<std::int32_t>::min()) return "(-2147483647 - 1)";
       return literal.integer < 0 ? fmt::format("({})", literal.integer) : fmt::format("{}", literal.integer);
     case Type::i64:
       if (literal.integer == std::numeric_limits<std::int64_t>::min()) return "(-9223372036854775807ll - 1)";
       return literal.integer < 0 ? fmt::format("({}ll)", literal.integer) : fmt::format("{}ll", literal.integer);
-    case Type::f32: break;
+    case Type::f32:
+      break;
   }
   const float value = static_cast<float>(literal.real);
   if (!std::isfinite(value)) return fmt::format("from_bits({:#010x}u)", std::bit_cast<std::uint32_t>(value));
@@ -148,8 +198,9 @@ std::string operation_text(const ir::Inst& inst, const std::vector<std::string>&
   }
   text = inst.type == Type::f32 ? float_text(inst, x, style) : integer_text(inst, x, style);
   if (text.empty()) {
-    throw Error(ErrorCode::internal, fmt::format("attnc: no CUDA spelling for {} {}. Please report it with the expression.",
-                                                 info(inst.op).mnemonic, name(inst.type)));
+    throw Error(ErrorCode::internal,
+                fmt::format("attnc: no CUDA spelling for {} {}. Please report it with the expression.",
+                            info(inst.op).mnemonic, name(inst.type)));
   }
   return text;
 }
@@ -160,8 +211,10 @@ int operation_cost(const ir::Inst& inst, Type operand_type, const OperationStyle
   switch (inst.op) {
     case Op::literal:
     case Op::input:
-    case Op::param: return 0;
-    case Op::load: return 24;
+    case Op::param:
+      return 0;
+    case Op::load:
+      return 24;
     // Conversions between integers and floats run at the rate of transcendentals.
     case Op::cast:
       if (inst.type == Type::boolean) return width;
@@ -177,16 +230,21 @@ int operation_cost(const ir::Inst& inst, Type operand_type, const OperationStyle
     case Op::log2:
     case Op::sqrt:
     case Op::rsqrt:
-    case Op::tanh: return style.precise ? 20 : 9;
-    case Op::sigmoid: return style.precise ? 32 : 18;
+    case Op::tanh:
+      return style.precise ? 20 : 9;
+    case Op::sigmoid:
+      return style.precise ? 32 : 18;
     case Op::sin:
     case Op::cos:
     case Op::erf:
-    case Op::pow: return 40;
+    case Op::pow:
+      return 40;
     case Op::floor:
     case Op::ceil:
-    case Op::round: return inst.type == Type::f32 ? 8 : 0;
-    default: return width;
+    case Op::round:
+      return inst.type == Type::f32 ? 8 : 0;
+    default:
+      return width;
   }
 }
 

@@ -16,7 +16,7 @@ std::string_view device_type(Type type);
 std::string literal_text(const ir::Inst& literal);
 
 struct OperationStyle {
-  bool precise = false;           ///< no approximate transcendentals
+  bool precise = false;               ///< no approximate transcendentals
   bool nonnegative_dividend = false;  ///< div, mod: the dividend is >= 0 and the divisor a positive literal
   int divisor_log2 = -1;              ///< div, mod: the divisor is 2 to this, if >= 0
 };

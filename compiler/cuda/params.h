@@ -14,7 +14,7 @@ namespace attnc::cuda {
 /// A view is: pointer, strides in elements (i64 x rank), extents (i64 x rank), extents capped at 2^31 (u32 x rank).
 struct ParamLayout {
   struct Scalar {
-    Type type;           ///< boolean is written as one i32 word, 0 or 1
+    Type type;  ///< boolean is written as one i32 word, 0 or 1
     std::int32_t offset_bytes;
   };
   struct View {

@@ -29,7 +29,8 @@ bool is_op(const DeviceProgram& program, int id, Op op) {
 int delta_sign(const DeviceProgram& program, int id) {
   const DeviceValue& value = program[id];
   if (value.kind == Kind::delta) return 1;
-  if (value.kind != Kind::computed || value.operands.size() != 1 || program[value.operands[0]].kind != Kind::delta) return 0;
+  if (value.kind != Kind::computed || value.operands.size() != 1 || program[value.operands[0]].kind != Kind::delta)
+    return 0;
   return value.text == "$0" ? 1 : value.text == "-$0" ? -1 : 0;
 }
 
@@ -42,13 +43,14 @@ class Shifter {
   int fold(int id, int sign, int inner) {
     const DeviceValue value = program_[id];
     // What an outer level computes is added whole: taken apart, it would be computed here.
-    if (value.level != Level::element) {
+    if (!computed_per_element(value)) {
       return make(fmt::format("{} {} $0", inner < 0 ? "shift" : "$1", sign < 0 ? "-" : "+"), {id}, inner);
     }
     if (is_op(program_, id, Op::add) || is_op(program_, id, Op::sub)) {
       const int second_sign = value.op == Op::sub ? -sign : sign;
       // What reads the dot product goes outside, so that the rest is added before the product arrives.
-      if (reads_dot(value.operands[0])) return fold(value.operands[0], sign, fold(value.operands[1], second_sign, inner));
+      if (reads_dot(value.operands[0]))
+        return fold(value.operands[0], sign, fold(value.operands[1], second_sign, inner));
       return fold(value.operands[1], second_sign, fold(value.operands[0], sign, inner));
     }
     if (is_op(program_, id, Op::mul)) {
@@ -57,9 +59,10 @@ class Shifter {
       for (const int side : {0, 1}) {
         const int direction = delta_sign(program_, value.operands[static_cast<std::size_t>(side)]);
         const int factor = value.operands[static_cast<std::size_t>(1 - side)];
-        if (direction == 0 || program_[factor].level == Level::element) continue;
+        if (direction == 0 || computed_per_element(program_[factor])) continue;
         const std::string slope = direction * sign < 0 ? "-$0" : "$0";
-        const int per_row = make(fmt::format("fmaf({}, e.delta_row, {})", slope, inner < 0 ? "shift" : "$1"), {factor}, inner);
+        const int per_row =
+            make(fmt::format("fmaf({}, e.delta_row, {})", slope, inner < 0 ? "shift" : "$1"), {factor}, inner);
         return make(fmt::format("fmaf({}, e.delta_column, $1)", slope), {factor}, per_row);
       }
       return make(fmt::format("fmaf({}$0, $1, {})", minus, inner < 0 ? "shift" : "$2"), value.operands, inner);

@@ -13,7 +13,8 @@ int add_shifted_score(DeviceProgram& program, int score);
 
 /// score_narrow and narrow_score_bound, for scores of the form c * tanh(a * dot) with a and c uniform.
 struct NarrowScore {
-  int score = -1;  ///< an odd polynomial of degree 5 in dot, plus the free name `shift`; -1: the score is of another form
+  int score =
+      -1;  ///< an odd polynomial of degree 5 in dot, plus the free name `shift`; -1: the score is of another form
   int bound = -1;  ///< it holds while |score| (log2 units) is at most this
 };
 /// Only for approximate programs: the polynomial's error is that of tanh.approx.

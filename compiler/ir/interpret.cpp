@@ -18,20 +18,37 @@ void load_element(const BoundBuffer& buffer, const std::int64_t* index, double& 
     if (index[i] < 0 || index[i] >= buffer.shape[i]) return;
     offset += index[i] * buffer.stride_elems[i];
   }
-  const auto* base = static_cast<const std::byte*>(buffer.data) + offset * static_cast<std::int64_t>(size_bytes(buffer.dtype));
+  const auto* base =
+      static_cast<const std::byte*>(buffer.data) + offset * static_cast<std::int64_t>(size_bytes(buffer.dtype));
   auto read = [base]<class T>(T value) {
     std::memcpy(&value, base, sizeof value);
     return value;
   };
   switch (buffer.dtype) {
-    case DType::f32: real = read(float{}); break;
-    case DType::f16: real = f16_to_float(read(std::uint16_t{})); break;
-    case DType::bf16: real = bf16_to_float(read(std::uint16_t{})); break;
-    case DType::i64: integer = read(std::int64_t{}); break;
-    case DType::i32: integer = read(std::int32_t{}); break;
-    case DType::i8: integer = read(std::int8_t{}); break;
-    case DType::u8: integer = read(std::uint8_t{}); break;
-    case DType::boolean: integer = read(std::uint8_t{}) != 0; break;
+    case DType::f32:
+      real = read(float{});
+      break;
+    case DType::f16:
+      real = f16_to_float(read(std::uint16_t{}));
+      break;
+    case DType::bf16:
+      real = bf16_to_float(read(std::uint16_t{}));
+      break;
+    case DType::i64:
+      integer = read(std::int64_t{});
+      break;
+    case DType::i32:
+      integer = read(std::int32_t{});
+      break;
+    case DType::i8:
+      integer = read(std::int8_t{});
+      break;
+    case DType::u8:
+      integer = read(std::uint8_t{});
+      break;
+    case DType::boolean:
+      integer = read(std::uint8_t{}) != 0;
+      break;
   }
 }
 
@@ -69,19 +86,36 @@ void Interpreter::run(const LaneContext& context, int count, const std::int32_t*
       case Op::input:
         for (std::size_t i = 0; i < lanes; ++i) switch (inst.input) {
             case Input::score:
-            case Input::dot: r[i] = score ? score[i] : 0; break;
-            case Input::scale: r[i] = context.scale; break;
-            case Input::b: n[i] = context.b; break;
-            case Input::h: n[i] = context.h; break;
-            case Input::q_idx: n[i] = q_idx[i]; break;
-            case Input::kv_idx: n[i] = kv_idx[i]; break;
-            case Input::q_len: n[i] = context.q_len; break;
-            case Input::kv_len: n[i] = context.kv_len; break;
+            case Input::dot:
+              r[i] = score ? score[i] : 0;
+              break;
+            case Input::scale:
+              r[i] = context.scale;
+              break;
+            case Input::b:
+              n[i] = context.b;
+              break;
+            case Input::h:
+              n[i] = context.h;
+              break;
+            case Input::q_idx:
+              n[i] = q_idx[i];
+              break;
+            case Input::kv_idx:
+              n[i] = kv_idx[i];
+              break;
+            case Input::q_len:
+              n[i] = context.q_len;
+              break;
+            case Input::kv_len:
+              n[i] = context.kv_len;
+              break;
           }
         break;
       case Op::param: {
         const Bindings::Scalar& value = bindings_.params[static_cast<std::size_t>(inst.slot)];
-        for (std::size_t i = 0; i < lanes; ++i) r[i] = static_cast<double>(static_cast<float>(value.real)), n[i] = value.integer;
+        for (std::size_t i = 0; i < lanes; ++i)
+          r[i] = static_cast<double>(static_cast<float>(value.real)), n[i] = value.integer;
         break;
       }
       case Op::load: {
@@ -135,7 +169,8 @@ void Interpreter::run(const LaneContext& context, int count, const std::int32_t*
       default:
         if (is_real)
           for (std::size_t i = 0; i < lanes; ++i)
-            r[i] = semantics::real_op(inst.op, real(x)[i], y == no_value ? 0 : real(y)[i], z == no_value ? 0 : real(z)[i]);
+            r[i] =
+                semantics::real_op(inst.op, real(x)[i], y == no_value ? 0 : real(y)[i], z == no_value ? 0 : real(z)[i]);
         else
           for (std::size_t i = 0; i < lanes; ++i)
             n[i] = semantics::integer_op(inst.op, inst.type, integer(x)[i], y == no_value ? 0 : integer(y)[i]);

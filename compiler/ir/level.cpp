@@ -5,11 +5,16 @@ namespace attnc::ir {
 
 std::string_view name(Level level) {
   switch (level) {
-    case Level::uniform: return "uniform";
-    case Level::row: return "row";
-    case Level::column: return "column";
-    case Level::diagonal: return "diagonal";
-    case Level::element: return "element";
+    case Level::uniform:
+      return "uniform";
+    case Level::row:
+      return "row";
+    case Level::column:
+      return "column";
+    case Level::diagonal:
+      return "diagonal";
+    case Level::element:
+      return "element";
   }
   return "?";
 }

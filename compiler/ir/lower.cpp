@@ -61,7 +61,8 @@ class Lowering {
       const ParamDecl& known = program.params[i];
       if (known.name != decl.name) continue;
       if (known.type != decl.type)
-        refuse(fmt::format("parameter '{}' is declared twice, as {} and as {}", decl.name, name(known.type), name(decl.type)));
+        refuse(fmt::format("parameter '{}' is declared twice, as {} and as {}", decl.name, name(known.type),
+                           name(decl.type)));
       if (known.has_default != decl.has_default || known.default_value != decl.default_value ||
           known.default_int != decl.default_int)
         refuse(fmt::format("parameter '{}' is declared twice with different defaults", decl.name));

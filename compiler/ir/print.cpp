@@ -33,27 +33,37 @@ std::string print(const Program& program, bool canonical) {
   }
   for (std::size_t i = 0; i < program.buffers.size(); ++i) {
     const BufferDecl& decl = program.buffers[i];
-    fmt::format_to(out, "buffer {} {} rank {}\n", canonical ? fmt::format("b{}", i) : decl.name, name(decl.dtype), decl.rank);
+    fmt::format_to(out, "buffer {} {} rank {}\n", canonical ? fmt::format("b{}", i) : decl.name, name(decl.dtype),
+                   decl.rank);
   }
   for (std::size_t id = 0; id < program.insts.size(); ++id) {
     const Inst& inst = program.insts[id];
     fmt::format_to(out, "%{} = ", id);
     switch (inst.op) {
-      case Op::literal: fmt::format_to(out, "literal {} {}", name(inst.type), literal_text(inst, canonical)); break;
-      case Op::input: fmt::format_to(out, "input {} {}", name(inst.type), name(inst.input)); break;
+      case Op::literal:
+        fmt::format_to(out, "literal {} {}", name(inst.type), literal_text(inst, canonical));
+        break;
+      case Op::input:
+        fmt::format_to(out, "input {} {}", name(inst.type), name(inst.input));
+        break;
       case Op::param:
-        fmt::format_to(out, "param {} {}", name(inst.type),
-                       canonical ? fmt::format("p{}", inst.slot) : program.params[static_cast<std::size_t>(inst.slot)].name);
+        fmt::format_to(
+            out, "param {} {}", name(inst.type),
+            canonical ? fmt::format("p{}", inst.slot) : program.params[static_cast<std::size_t>(inst.slot)].name);
         break;
       case Op::load:
-        fmt::format_to(out, "load {} {}{}", name(inst.type),
-                       canonical ? fmt::format("b{}", inst.slot) : program.buffers[static_cast<std::size_t>(inst.slot)].name,
-                       inst.guarded ? "" : " unguarded");
+        fmt::format_to(
+            out, "load {} {}{}", name(inst.type),
+            canonical ? fmt::format("b{}", inst.slot) : program.buffers[static_cast<std::size_t>(inst.slot)].name,
+            inst.guarded ? "" : " unguarded");
         break;
-      default: fmt::format_to(out, "{} {}", info(inst.op).mnemonic, name(inst.type)); break;
+      default:
+        fmt::format_to(out, "{} {}", info(inst.op).mnemonic, name(inst.type));
+        break;
     }
     for (int i = 0; i < inst.operand_count; ++i)
-      fmt::format_to(out, "{} %{}", i == 0 && inst.op != Op::load ? "" : ",", inst.operands[static_cast<std::size_t>(i)]);
+      fmt::format_to(out, "{} %{}", i == 0 && inst.op != Op::load ? "" : ",",
+                     inst.operands[static_cast<std::size_t>(i)]);
     fmt::format_to(out, "\n");
   }
   if (program.score != no_value) fmt::format_to(out, "score %{}\n", program.score);

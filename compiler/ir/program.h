@@ -22,12 +22,12 @@ struct Inst {
   Op op = Op::literal;
   Type type = Type::f32;
   std::uint8_t operand_count = 0;
-  Input input = Input::score;      ///< op == input
-  std::int16_t slot = 0;           ///< op == param: index into Program::params; op == load: into Program::buffers
-  bool guarded = true;             ///< op == load: the index may lie outside the buffer and has to be checked
+  Input input = Input::score;  ///< op == input
+  std::int16_t slot = 0;       ///< op == param: index into Program::params; op == load: into Program::buffers
+  bool guarded = true;         ///< op == load: the index may lie outside the buffer and has to be checked
   std::array<ValueId, max_operands> operands{no_value, no_value, no_value, no_value, no_value};
-  double real = 0;                 ///< op == literal of type f32 (exactly representable as float)
-  std::int64_t integer = 0;        ///< op == literal of another type
+  double real = 0;           ///< op == literal of type f32 (exactly representable as float)
+  std::int64_t integer = 0;  ///< op == literal of another type
 
   bool operator==(const Inst&) const = default;
 };

@@ -43,26 +43,44 @@ inline int width_bits(Type type) { return type == Type::i64 ? 64 : 32; }
 inline std::int64_t integer_op(Op op, Type type, std::int64_t a, std::int64_t b) {
   const int shift = static_cast<int>(b & (width_bits(type) - 1));
   switch (op) {
-    case Op::add: return wrap(wrapping_add(a, b), type);
-    case Op::sub: return wrap(wrapping_sub(a, b), type);
-    case Op::mul: return wrap(wrapping_mul(a, b), type);
-    case Op::div: return wrap(floor_div(a, b), type);
-    case Op::mod: return wrap(floor_mod(a, b), type);
-    case Op::neg: return wrap(wrapping_sub(0, a), type);
-    case Op::min: return a < b ? a : b;
-    case Op::max: return a > b ? a : b;
-    case Op::abs: return a < 0 ? wrap(wrapping_sub(0, a), type) : a;
-    case Op::sign: return (a > 0) - (a < 0);
+    case Op::add:
+      return wrap(wrapping_add(a, b), type);
+    case Op::sub:
+      return wrap(wrapping_sub(a, b), type);
+    case Op::mul:
+      return wrap(wrapping_mul(a, b), type);
+    case Op::div:
+      return wrap(floor_div(a, b), type);
+    case Op::mod:
+      return wrap(floor_mod(a, b), type);
+    case Op::neg:
+      return wrap(wrapping_sub(0, a), type);
+    case Op::min:
+      return a < b ? a : b;
+    case Op::max:
+      return a > b ? a : b;
+    case Op::abs:
+      return a < 0 ? wrap(wrapping_sub(0, a), type) : a;
+    case Op::sign:
+      return (a > 0) - (a < 0);
     case Op::floor:
     case Op::ceil:
-    case Op::round: return a;
-    case Op::bit_and: return a & b;
-    case Op::bit_or: return a | b;
-    case Op::bit_xor: return a ^ b;
-    case Op::bit_not: return ~a;
-    case Op::shl: return wrap(static_cast<std::int64_t>(static_cast<std::uint64_t>(a) << shift), type);
-    case Op::shr: return a >> shift;
-    default: return 0;
+    case Op::round:
+      return a;
+    case Op::bit_and:
+      return a & b;
+    case Op::bit_or:
+      return a | b;
+    case Op::bit_xor:
+      return a ^ b;
+    case Op::bit_not:
+      return ~a;
+    case Op::shl:
+      return wrap(static_cast<std::int64_t>(static_cast<std::uint64_t>(a) << shift), type);
+    case Op::shr:
+      return a >> shift;
+    default:
+      return 0;
   }
 }
 
@@ -71,45 +89,78 @@ inline double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 /// Real result from real operands, in fp64.
 inline double real_op(Op op, double a, double b, double c) {
   switch (op) {
-    case Op::add: return a + b;
-    case Op::sub: return a - b;
-    case Op::mul: return a * b;
-    case Op::div: return a / b;
-    case Op::neg: return -a;
-    case Op::min: return std::isnan(a) || std::isnan(b) ? std::numeric_limits<double>::quiet_NaN() : (a < b ? a : b);
-    case Op::max: return std::isnan(a) || std::isnan(b) ? std::numeric_limits<double>::quiet_NaN() : (a > b ? a : b);
-    case Op::abs: return std::fabs(a);
-    case Op::sign: return static_cast<double>((a > 0) - (a < 0));
-    case Op::floor: return std::floor(a);
-    case Op::ceil: return std::ceil(a);
-    case Op::round: return std::nearbyint(a);  // half to even in the default rounding mode
-    case Op::fma: return std::fma(a, b, c);
-    case Op::exp: return std::exp(a);
-    case Op::exp2: return std::exp2(a);
-    case Op::log: return std::log(a);
-    case Op::log2: return std::log2(a);
-    case Op::sqrt: return std::sqrt(a);
-    case Op::rsqrt: return 1 / std::sqrt(a);
-    case Op::tanh: return std::tanh(a);
-    case Op::sigmoid: return sigmoid(a);
-    case Op::sin: return std::sin(a);
-    case Op::cos: return std::cos(a);
-    case Op::erf: return std::erf(a);
-    case Op::pow: return std::pow(a, b);
-    default: return 0;
+    case Op::add:
+      return a + b;
+    case Op::sub:
+      return a - b;
+    case Op::mul:
+      return a * b;
+    case Op::div:
+      return a / b;
+    case Op::neg:
+      return -a;
+    case Op::min:
+      return std::isnan(a) || std::isnan(b) ? std::numeric_limits<double>::quiet_NaN() : (a < b ? a : b);
+    case Op::max:
+      return std::isnan(a) || std::isnan(b) ? std::numeric_limits<double>::quiet_NaN() : (a > b ? a : b);
+    case Op::abs:
+      return std::fabs(a);
+    case Op::sign:
+      return static_cast<double>((a > 0) - (a < 0));
+    case Op::floor:
+      return std::floor(a);
+    case Op::ceil:
+      return std::ceil(a);
+    case Op::round:
+      return std::nearbyint(a);  // half to even in the default rounding mode
+    case Op::fma:
+      return std::fma(a, b, c);
+    case Op::exp:
+      return std::exp(a);
+    case Op::exp2:
+      return std::exp2(a);
+    case Op::log:
+      return std::log(a);
+    case Op::log2:
+      return std::log2(a);
+    case Op::sqrt:
+      return std::sqrt(a);
+    case Op::rsqrt:
+      return 1 / std::sqrt(a);
+    case Op::tanh:
+      return std::tanh(a);
+    case Op::sigmoid:
+      return sigmoid(a);
+    case Op::sin:
+      return std::sin(a);
+    case Op::cos:
+      return std::cos(a);
+    case Op::erf:
+      return std::erf(a);
+    case Op::pow:
+      return std::pow(a, b);
+    default:
+      return 0;
   }
 }
 
 template <class T>
 bool compare_op(Op op, T a, T b) {
   switch (op) {
-    case Op::eq: return a == b;
-    case Op::ne: return a != b;
-    case Op::lt: return a < b;
-    case Op::le: return a <= b;
-    case Op::gt: return a > b;
-    case Op::ge: return a >= b;
-    default: return false;
+    case Op::eq:
+      return a == b;
+    case Op::ne:
+      return a != b;
+    case Op::lt:
+      return a < b;
+    case Op::le:
+      return a <= b;
+    case Op::gt:
+      return a > b;
+    case Op::ge:
+      return a >= b;
+    default:
+      return false;
   }
 }
 

@@ -48,16 +48,19 @@ std::string violation(const Program& program, ValueId id) {
     case Typing::integer:
       if ((inst.type != Type::i32 && inst.type != Type::i64) || !all_are(inst.type)) return "operands are not integers";
       return {};
-    case Typing::real: return inst.type == Type::f32 && all_are(Type::f32) ? "" : "operands are not f32";
+    case Typing::real:
+      return inst.type == Type::f32 && all_are(Type::f32) ? "" : "operands are not f32";
     case Typing::compare:
       if (inst.type != Type::boolean || operand_type(0) != operand_type(1)) return "a comparison of unlike types";
       if (operand_type(0) == Type::boolean && inst.op != Op::eq && inst.op != Op::ne) return "booleans have no order";
       return {};
-    case Typing::logical: return inst.type == Type::boolean && all_are(Type::boolean) ? "" : "operands are not bool";
+    case Typing::logical:
+      return inst.type == Type::boolean && all_are(Type::boolean) ? "" : "operands are not bool";
     case Typing::select:
       return operand_type(0) == Type::boolean && all_are(inst.type, 1) ? "" : "a select of unlike types";
     case Typing::cast:
-      if (inst.operand_count != 1 || inst.type == Type::boolean || operand_type(0) == inst.type) return "a cast that casts nothing";
+      if (inst.operand_count != 1 || inst.type == Type::boolean || operand_type(0) == inst.type)
+        return "a cast that casts nothing";
       return {};
   }
   return {};
@@ -67,8 +70,9 @@ std::string violation(const Program& program, ValueId id) {
 
 void verify(const Program& program, std::string_view after_pass) {
   auto fail = [&](const std::string& what) {
-    throw Error(ErrorCode::internal, fmt::format("attnc bug: {} after {}. Please report this with the program below.\n{}",
-                                                 what, after_pass, print(program)));
+    throw Error(ErrorCode::internal,
+                fmt::format("attnc bug: {} after {}. Please report this with the program below.\n{}", what, after_pass,
+                            print(program)));
   };
   const auto count = static_cast<ValueId>(program.insts.size());
   for (ValueId id = 0; id < count; ++id)

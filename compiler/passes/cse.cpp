@@ -23,8 +23,10 @@ bool commutes(Op op) {
     case Op::logical_or:
     case Op::bit_and:
     case Op::bit_or:
-    case Op::bit_xor: return true;
-    default: return false;
+    case Op::bit_xor:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -59,7 +61,8 @@ Program cse(const Program& program) {
   std::vector<ValueId> renamed(program.insts.size());
   for (std::size_t id = 0; id < program.insts.size(); ++id) {
     Inst inst = program.insts[id];
-    for (std::size_t i = 0; i < inst.operand_count; ++i) inst.operands[i] = renamed[static_cast<std::size_t>(inst.operands[i])];
+    for (std::size_t i = 0; i < inst.operand_count; ++i)
+      inst.operands[i] = renamed[static_cast<std::size_t>(inst.operands[i])];
     if (commutes(inst.op) && inst.operands[0] > inst.operands[1]) std::swap(inst.operands[0], inst.operands[1]);
     auto [where, is_new] = known.try_emplace(inst, static_cast<ValueId>(result.insts.size()));
     if (is_new) result.append(inst);

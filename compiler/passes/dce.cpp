@@ -33,7 +33,8 @@ Program dce(const Program& program) {
   for (std::size_t id = 0; id < program.insts.size(); ++id) {
     if (!live[id]) continue;
     Inst inst = program.insts[id];
-    for (std::size_t i = 0; i < inst.operand_count; ++i) inst.operands[i] = renamed[static_cast<std::size_t>(inst.operands[i])];
+    for (std::size_t i = 0; i < inst.operand_count; ++i)
+      inst.operands[i] = renamed[static_cast<std::size_t>(inst.operands[i])];
     if (inst.op == Op::param) inst.slot = renumber(params, inst.slot, program.params, result.params);
     if (inst.op == Op::load) inst.slot = renumber(buffers, inst.slot, program.buffers, result.buffers);
     renamed[id] = result.append(inst);

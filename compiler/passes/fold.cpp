@@ -13,8 +13,8 @@ using ir::Program;
 using ir::ValueId;
 namespace semantics = ir::semantics;
 
-/// Folds one instruction at a time into a growing program. `self` below is the instruction with operands already renamed
-/// into that program; each rule gives the value that replaces it, or nothing.
+/// Folds one instruction at a time into a growing program. `self` below is the instruction with operands already
+/// renamed into that program; each rule gives the value that replaces it, or nothing.
 class Folder {
  public:
   explicit Folder(Program& out) : out_(out) {}
@@ -23,18 +23,28 @@ class Folder {
     if (auto value = evaluate(self)) return *value;
     std::optional<ValueId> value;
     switch (self.op) {
-      case Op::select: value = fold_select(self); break;
-      case Op::cast: value = fold_cast(self); break;
+      case Op::select:
+        value = fold_select(self);
+        break;
+      case Op::cast:
+        value = fold_cast(self);
+        break;
       case Op::logical_and:
       case Op::logical_or:
-      case Op::logical_not: value = fold_logic(self); break;
+      case Op::logical_not:
+        value = fold_logic(self);
+        break;
       case Op::eq:
       case Op::ne:
       case Op::lt:
       case Op::le:
       case Op::gt:
-      case Op::ge: value = fold_compare(self); break;
-      default: value = self.type == Type::f32 ? fold_real(self) : fold_integer(self); break;
+      case Op::ge:
+        value = fold_compare(self);
+        break;
+      default:
+        value = self.type == Type::f32 ? fold_real(self) : fold_integer(self);
+        break;
     }
     return value ? *value : out_.append(self);
   }
@@ -46,7 +56,8 @@ class Folder {
     return is_literal(id) && out_[id].type != Type::f32 && out_[id].integer == value;
   }
   bool is_real(ValueId id, double value) const {
-    return is_literal(id) && out_[id].type == Type::f32 && out_[id].real == value && std::signbit(out_[id].real) == std::signbit(value);
+    return is_literal(id) && out_[id].type == Type::f32 && out_[id].real == value &&
+           std::signbit(out_[id].real) == std::signbit(value);
   }
   ValueId integer_literal(std::int64_t value, Type type) {
     Inst inst;
@@ -90,12 +101,13 @@ class Folder {
         return integer_literal(a.type == Type::f32 ? semantics::compare_op(self.op, a.real, b.real)
                                                    : semantics::compare_op(self.op, a.integer, b.integer),
                                Type::boolean);
-      case Typing::select: return a.integer ? self.operands[1] : self.operands[2];
+      case Typing::select:
+        return a.integer ? self.operands[1] : self.operands[2];
       case Typing::cast:
         if (self.type == Type::f32) return real_literal(static_cast<double>(a.integer));
-        return integer_literal(a.type == Type::f32 ? semantics::real_to_integer(a.real, self.type)
-                                                   : semantics::wrap(a.integer, self.type),
-                               self.type);
+        return integer_literal(
+            a.type == Type::f32 ? semantics::real_to_integer(a.real, self.type) : semantics::wrap(a.integer, self.type),
+            self.type);
       case Typing::logical:
         return integer_literal(self.op == Op::logical_and  ? a.integer & b.integer
                                : self.op == Op::logical_or ? a.integer | b.integer
@@ -119,7 +131,8 @@ class Folder {
         if (is_literal(b)) {  // by a power of two: the reciprocal is exact
           int exponent = 0;
           const double divisor = out_[b].real;
-          if (std::isfinite(divisor) && std::fabs(std::frexp(divisor, &exponent)) == 0.5 && exponent > -100 && exponent < 100)
+          if (std::isfinite(divisor) && std::fabs(std::frexp(divisor, &exponent)) == 0.5 && exponent > -100 &&
+              exponent < 100)
             return binary(Op::mul, Type::f32, a, real_literal(1 / divisor));
         }
         break;
@@ -141,7 +154,8 @@ class Folder {
         if (operand(self, 0).op == Op::abs) return a;
         if (operand(self, 0).op == Op::neg) return unary(Op::abs, Type::f32, operand(self, 0).operands[0]);
         break;
-      default: break;
+      default:
+        break;
     }
     return {};
   }
@@ -173,7 +187,8 @@ class Folder {
         break;
       case Op::neg:
         if (operand(self, 0).op == Op::neg) return operand(self, 0).operands[0];
-        if (operand(self, 0).op == Op::sub) return binary(Op::sub, type, operand(self, 0).operands[1], operand(self, 0).operands[0]);
+        if (operand(self, 0).op == Op::sub)
+          return binary(Op::sub, type, operand(self, 0).operands[1], operand(self, 0).operands[0]);
         break;
       case Op::abs:  // |-x| == |x| even where the negation wraps
         if (operand(self, 0).op == Op::abs) return a;
@@ -198,7 +213,8 @@ class Folder {
       case Op::shr:
         if (is_integer(b, 0)) return a;
         break;
-      default: break;
+      default:
+        break;
     }
     return {};
   }
@@ -223,12 +239,18 @@ class Folder {
 
   static Op inverse(Op op) {
     switch (op) {
-      case Op::eq: return Op::ne;
-      case Op::ne: return Op::eq;
-      case Op::lt: return Op::ge;
-      case Op::le: return Op::gt;
-      case Op::gt: return Op::le;
-      default: return Op::lt;
+      case Op::eq:
+        return Op::ne;
+      case Op::ne:
+        return Op::eq;
+      case Op::lt:
+        return Op::ge;
+      case Op::le:
+        return Op::gt;
+      case Op::gt:
+        return Op::le;
+      default:
+        return Op::lt;
     }
   }
 
@@ -255,7 +277,8 @@ class Folder {
     (void)unused4, (void)unused5;
     if (is_literal(condition)) return out_[condition].integer ? yes : no;
     if (yes == no) return yes;
-    if (self.type == Type::boolean && is_literal(yes) && is_literal(no) && out_[yes].integer == out_[no].integer) return yes;
+    if (self.type == Type::boolean && is_literal(yes) && is_literal(no) && out_[yes].integer == out_[no].integer)
+      return yes;
     if (self.type == Type::boolean && is_literal(yes) && is_literal(no))
       return out_[yes].integer ? condition : unary(Op::logical_not, Type::boolean, condition);
     return {};
@@ -284,7 +307,8 @@ Program fold(const Program& program) {
   std::vector<ValueId> renamed(program.insts.size());
   for (std::size_t id = 0; id < program.insts.size(); ++id) {
     Inst inst = program.insts[id];
-    for (std::size_t i = 0; i < inst.operand_count; ++i) inst.operands[i] = renamed[static_cast<std::size_t>(inst.operands[i])];
+    for (std::size_t i = 0; i < inst.operand_count; ++i)
+      inst.operands[i] = renamed[static_cast<std::size_t>(inst.operands[i])];
     renamed[id] = folder.fold(inst);
   }
   if (program.score != ir::no_value) result.score = renamed[static_cast<std::size_t>(program.score)];

@@ -16,11 +16,12 @@ using ir::ValueId;
 
 constexpr double log2_e = 1.4426950408889634;
 
-/// Rebuilds a program value by value, keeping products with uniform factors in the form core * factor, where `factor` is
-/// one uniform value: (dot * scale) / cap becomes dot * (scale * (1 / cap)).
+/// Rebuilds a program value by value, keeping products with uniform factors in the form core * factor, where `factor`
+/// is one uniform value: (dot * scale) / cap becomes dot * (scale * (1 / cap)).
 class KernelForm {
  public:
-  explicit KernelForm(const Program& program) : source_(program), levels_(placement(program)), uses_(program.insts.size(), 0) {
+  explicit KernelForm(const Program& program)
+      : source_(program), levels_(placement(program)), uses_(program.insts.size(), 0) {
     for (const Inst& inst : program.insts)
       for (std::size_t i = 0; i < inst.operand_count; ++i) ++uses_[static_cast<std::size_t>(inst.operands[i])];
     result_.params = program.params;
@@ -105,8 +106,8 @@ class KernelForm {
     return result_.append(inst);
   }
 
-  /// The source value `id` times the uniform `factor`, with the factor pushed to where it costs least: into sums (so that
-  /// what is not element level takes it outside the element loop), into choices, and into factors already there.
+  /// The source value `id` times the uniform `factor`, with the factor pushed to where it costs least: into sums (so
+  /// that what is not element level takes it outside the element loop), into choices, and into factors already there.
   ValueId scaled(ValueId id, ValueId factor, int depth) {
     const Inst& inst = source_[id];
     const bool shared = uses_[static_cast<std::size_t>(id)] > 1;

@@ -18,9 +18,9 @@ ir::Program cse(const ir::Program& program);
 /// Drops values that neither result needs, and renumbers params and buffers still in use in order of first use.
 ir::Program dce(const ir::Program& program);
 
-/// Rewrites the score into what the kernels compute: reads `dot` (unscaled) and `scale`, returns log2 units, and gathers
-/// factors that are uniform into one, so that 30 * tanh(s / 30) costs one multiplication before and one after tanh.
-/// Float reassociation happens here and nowhere else, and only with values of uniform level and literals.
+/// Rewrites the score into what the kernels compute: reads `dot` (unscaled) and `scale`, returns log2 units, and
+/// gathers factors that are uniform into one, so that 30 * tanh(s / 30) costs one multiplication before and one after
+/// tanh. Float reassociation happens here and nowhere else, and only with values of uniform level and literals.
 ir::Program kernel_form(const ir::Program& program);
 
 /// The level of every value (compiler/ir/program.h, Level), by index.

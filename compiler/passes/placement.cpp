@@ -17,15 +17,19 @@ Level join(Level a, Level b) {
 
 Level input_level(Input which) {
   switch (which) {
-    case Input::q_idx: return Level::row;
-    case Input::kv_idx: return Level::column;
+    case Input::q_idx:
+      return Level::row;
+    case Input::kv_idx:
+      return Level::column;
     case Input::score:
-    case Input::dot: return Level::element;
+    case Input::dot:
+      return Level::element;
     case Input::b:
     case Input::h:
     case Input::q_len:
     case Input::kv_len:
-    case Input::scale: return Level::uniform;
+    case Input::scale:
+      return Level::uniform;
   }
   return Level::element;
 }
@@ -33,9 +37,12 @@ Level input_level(Input which) {
 /// q_idx - kv_idx or kv_idx - q_idx. (The fold pass brings `q_idx - kv_idx + offset` and its like into this shape.)
 bool is_difference_of_coordinates(const Program& program, const Inst& inst) {
   if (inst.op != Op::sub || inst.type != Type::i32) return false;
-  auto is_input = [&](ir::ValueId id, Input which) { return program[id].op == Op::input && program[id].input == which; };
+  auto is_input = [&](ir::ValueId id, Input which) {
+    return program[id].op == Op::input && program[id].input == which;
+  };
   const auto a = inst.operands[0], b = inst.operands[1];
-  return (is_input(a, Input::q_idx) && is_input(b, Input::kv_idx)) || (is_input(a, Input::kv_idx) && is_input(b, Input::q_idx));
+  return (is_input(a, Input::q_idx) && is_input(b, Input::kv_idx)) ||
+         (is_input(a, Input::kv_idx) && is_input(b, Input::q_idx));
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Plans of the portable kernel (templates/sm80): the best tile known for each head dimension, made smaller until it fits
-// the device's shared memory.
+// Plans of the portable kernel (templates/sm80): the best tile known for each head dimension, made smaller until it
+// fits the device's shared memory.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -25,10 +25,10 @@ struct Tile {
   int warps, rows_per_warp, tile_kv, step_kv, stages, min_blocks;
 };
 
-/// The fastest tiles found by measurement on H200 and by resource reports elsewhere. `columns`: the larger of the two head
-/// dimensions, padded to 16. `heavy`: the mods need many registers, so a warp holds fewer scores at a time.
+/// The fastest tiles found by measurement on H200 and by resource reports elsewhere. `columns`: the larger of the two
+/// head dimensions, padded to 16. `heavy`: the mods need many registers, so a warp holds fewer scores at a time.
 Tile preferred_tile(DType dtype, int columns, int smem_limit_bytes, bool heavy) {
-  const bool large = smem_limit_bytes >= 163 * 1024;   // SM80
+  const bool large = smem_limit_bytes >= 163 * 1024;    // SM80
   const bool largest = smem_limit_bytes >= 227 * 1024;  // SM90 and SM100
   if (dtype == DType::f32) {
     if (columns <= 64) return {4, 16, 32, 16, 2, 2};
@@ -108,10 +108,11 @@ TilePlan make_sm80_plan(const Problem& problem, const Target& target) {
   plan.step_kv = std::min(plan.step_kv, plan.tile_kv);
   while (sm80_smem_bytes(plan, problem.mods) > target.smem_limit_bytes) {
     if (!shrink(plan)) {
-      throw Error(ErrorCode::internal,
-                  fmt::format("attnc: no tile of {} fits the {} bytes of shared memory of {}. Please report it with the "
-                              "expression.",
-                              print(plan), target.smem_limit_bytes, target.name()));
+      throw Error(
+          ErrorCode::internal,
+          fmt::format("attnc: no tile of {} fits the {} bytes of shared memory of {}. Please report it with the "
+                      "expression.",
+                      print(plan), target.smem_limit_bytes, target.name()));
     }
   }
   plan.tile_q = plan.warps * plan.rows_per_warp;

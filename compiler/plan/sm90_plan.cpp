@@ -21,8 +21,8 @@ struct Tile {
   bool speculative;
 };
 
-/// The table of templates/sm90/README.md, measured on H200. A table's blocks of q are to be whole tiles of 128 rows, which
-/// two warpgroups make, and its blocks of keys whole tiles of 128 or 64.
+/// The table of templates/sm90/README.md, measured on H200. A table's blocks of q are to be whole tiles of 128 rows,
+/// which two warpgroups make, and its blocks of keys whole tiles of 128 or 64.
 Tile preferred_tile(const Problem& problem, int columns) {
   const cuda::ModsTraits& mods = problem.mods;
   const bool heavy = mods.score_cost + mods.keep_cost >= 24;
@@ -68,7 +68,8 @@ TilePlan make_sm90_plan(const Problem& problem, const Target& target) {
   plan.head_dim_qk = problem.head_dim_qk;
   plan.head_dim_v = problem.head_dim_v;
   plan.block_table = problem.block_table;
-  plan.classify_tiles = !problem.block_table && problem.mods.mask_kind != cuda::MaskKind::none && problem.mods.has_classifier;
+  plan.classify_tiles =
+      !problem.block_table && problem.mods.mask_kind != cuda::MaskKind::none && problem.mods.has_classifier;
   plan.longest_first = plan.block_table || plan.classify_tiles;
   const Tile tile = preferred_tile(problem, columns);
   plan.consumer_warpgroups = tile.consumer_warpgroups;

@@ -13,14 +13,19 @@ namespace {
 /// CUDA C++ Programming Guide, "Technical Specifications per Compute Capability": maximum shared memory per block.
 int smem_limit_of(int arch) {
   switch (arch) {
-    case 80: return 163 * 1024;
-    case 87: return 163 * 1024;
-    case 90: return 227 * 1024;
+    case 80:
+      return 163 * 1024;
+    case 87:
+      return 163 * 1024;
+    case 90:
+      return 227 * 1024;
     case 100:
     case 101:
     case 103:
-    case 110: return 227 * 1024;
-    default: return 99 * 1024;  // 8.6, 8.9, 12.x, and the safe guess for what is not known yet
+    case 110:
+      return 227 * 1024;
+    default:
+      return 99 * 1024;  // 8.6, 8.9, 12.x, and the safe guess for what is not known yet
   }
 }
 
@@ -43,9 +48,11 @@ Target target_from_name(std::string_view name) {
   if (arch_specific) digits.remove_suffix(1);
   int arch = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), arch);
-  if (!name.starts_with("sm_") || error != std::errc() || end != digits.data() + digits.size() || arch < 20 || arch > 999) {
-    throw Error(ErrorCode::invalid_argument,
-                fmt::format("attnc: target = \"{}\" is not a GPU architecture; examples: sm_80, sm_90a, sm_120a", name));
+  if (!name.starts_with("sm_") || error != std::errc() || end != digits.data() + digits.size() || arch < 20 ||
+      arch > 999) {
+    throw Error(
+        ErrorCode::invalid_argument,
+        fmt::format("attnc: target = \"{}\" is not a GPU architecture; examples: sm_80, sm_90a, sm_120a", name));
   }
   return make_target(arch, arch_specific);
 }

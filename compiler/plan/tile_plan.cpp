@@ -29,18 +29,23 @@ void check_problem(const Problem& problem) {
 std::string print(const TilePlan& plan) {
   if (plan.family == KernelFamily::sm80) {
     return fmt::format(
-        "TilePlan(family=sm80, dtype={}, head_dim_qk={}, head_dim_v={}, block_table={}, tile_q={}, tile_kv={}, step_kv={}, "
+        "TilePlan(family=sm80, dtype={}, head_dim_qk={}, head_dim_v={}, block_table={}, tile_q={}, tile_kv={}, "
+        "step_kv={}, "
         "stages={}, warps={}, rows_per_warp={}, min_blocks={}, vector_bytes={}, "
         "threads={}, smem_bytes={})",
         dtype_name(plan.dtype), plan.head_dim_qk, plan.head_dim_v, plan.block_table, plan.tile_q, plan.tile_kv,
-        plan.step_kv, plan.stages, plan.warps, plan.rows_per_warp, plan.min_blocks, plan.vector_bytes, plan.threads, plan.smem_bytes);
+        plan.step_kv, plan.stages, plan.warps, plan.rows_per_warp, plan.min_blocks, plan.vector_bytes, plan.threads,
+        plan.smem_bytes);
   }
   return fmt::format(
-      "TilePlan(family=sm90, dtype={}, head_dim_qk={}, head_dim_v={}, block_table={}, tile_q={}, tile_kv={}, stages={}, "
-      "consumer_warpgroups={}, q_stages={}, ping_pong={}, speculative={}, exp2_polynomial_eighths={}, consumer_registers={}, producer_registers={}, classify_tiles={}, "
+      "TilePlan(family=sm90, dtype={}, head_dim_qk={}, head_dim_v={}, block_table={}, tile_q={}, tile_kv={}, "
+      "stages={}, "
+      "consumer_warpgroups={}, q_stages={}, ping_pong={}, speculative={}, exp2_polynomial_eighths={}, "
+      "consumer_registers={}, producer_registers={}, classify_tiles={}, "
       "longest_first={}, threads={}, smem_bytes={})",
-      dtype_name(plan.dtype), plan.head_dim_qk, plan.head_dim_v, plan.block_table, plan.tile_q, plan.tile_kv, plan.stages,
-      plan.consumer_warpgroups, plan.q_stages, plan.ping_pong, plan.speculative, plan.exp2_polynomial_eighths, plan.consumer_registers, plan.producer_registers, plan.classify_tiles,
+      dtype_name(plan.dtype), plan.head_dim_qk, plan.head_dim_v, plan.block_table, plan.tile_q, plan.tile_kv,
+      plan.stages, plan.consumer_warpgroups, plan.q_stages, plan.ping_pong, plan.speculative,
+      plan.exp2_polynomial_eighths, plan.consumer_registers, plan.producer_registers, plan.classify_tiles,
       plan.longest_first, plan.threads, plan.smem_bytes);
 }
 

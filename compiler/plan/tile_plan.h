@@ -17,10 +17,10 @@ struct Problem {
   DType dtype = DType::bf16;  ///< f32, f16 or bf16
   int head_dim_qk = 64;       ///< 1 to 256
   int head_dim_v = 64;
-  bool block_table = false;   ///< visit the blocks of a BlockMask
-  int kv_block = 128;         ///< with a table: keys per block, a multiple of 16
-  int vector_bytes = 16;      ///< every row of q, k, v and out starts at a multiple of it: 16, 8, 4 or 2
-  bool tensor_maps = true;    ///< q, k and v (and the table's blocks of q) suit the bulk tensor copy engine (sm90)
+  bool block_table = false;  ///< visit the blocks of a BlockMask
+  int kv_block = 128;        ///< with a table: keys per block, a multiple of 16
+  int vector_bytes = 16;     ///< every row of q, k, v and out starts at a multiple of it: 16, 8, 4 or 2
+  bool tensor_maps = true;   ///< q, k and v (and the table's blocks of q) suit the bulk tensor copy engine (sm90)
   cuda::ModsTraits mods;
 };
 
@@ -39,7 +39,7 @@ struct TilePlan {
   int tile_kv = 64;
   int stages = 2;
   int threads = 128;
-  int smem_bytes = 0;         ///< dynamic shared memory of a launch
+  int smem_bytes = 0;  ///< dynamic shared memory of a launch
 
   // sm80
   int warps = 4;

@@ -36,7 +36,8 @@ std::shared_ptr<DeviceCopy> upload(const BlockMask& mask, const DeviceInfo& devi
   std::size_t at = 0;
   const auto append = [&](const std::int32_t* data, std::int64_t elems) {
     const std::size_t offset = at;
-    if (data != nullptr && elems > 0) std::memcpy(host.data() + at, data, static_cast<std::size_t>(elems) * sizeof(std::int32_t));
+    if (data != nullptr && elems > 0)
+      std::memcpy(host.data() + at, data, static_cast<std::size_t>(elems) * sizeof(std::int32_t));
     at += static_cast<std::size_t>(elems);
     return offset;
   };
@@ -86,13 +87,13 @@ bool is_capturing(CUstream stream) {
 }
 
 BlockTableArgument device_tables(const BlockMask& mask, const DeviceInfo& device, CUstream stream) {
-  const auto held = BlockMaskAccess::device_copy(
-      mask, [&]() -> std::shared_ptr<void> { return upload(mask, device, stream); });
+  const auto held =
+      BlockMaskAccess::device_copy(mask, [&]() -> std::shared_ptr<void> { return upload(mask, device, stream); });
   const auto copy = std::static_pointer_cast<DeviceCopy>(held);
   if (copy->ordinal != device.ordinal) {
     throw Error(ErrorCode::invalid_argument,
-                "attnc: block_mask: its tables are on cuda:" + std::to_string(copy->ordinal) + "; this Attention runs on cuda:" +
-                    std::to_string(device.ordinal) + ". Build a mask per device");
+                "attnc: block_mask: its tables are on cuda:" + std::to_string(copy->ordinal) +
+                    "; this Attention runs on cuda:" + std::to_string(device.ordinal) + ". Build a mask per device");
   }
   return copy->argument;
 }

@@ -32,8 +32,8 @@ class Program {
       texts.push_back(file.text.data());
     }
     for (const std::string& name : names_) names.push_back(name.c_str());
-    const nvrtcResult result = api.create_program(&program_, source.c_str(), program_name, static_cast<int>(texts.size()),
-                                                  texts.data(), names.data());
+    const nvrtcResult result = api.create_program(&program_, source.c_str(), program_name,
+                                                  static_cast<int>(texts.size()), texts.data(), names.data());
     if (result != nvrtc_success) fail(result, "creating a program");
   }
   ~Program() { api_.destroy_program(&program_); }
@@ -50,8 +50,10 @@ class Program {
   std::string ptx() { return text(api_.get_ptx_size, api_.get_ptx, true); }
 
   [[noreturn]] void fail(nvrtcResult result, std::string_view what) {
-    if (result == nvrtc_out_of_memory) throw Error(ErrorCode::out_of_memory, "attnc: out of memory while compiling a kernel");
-    throw Error(ErrorCode::internal, fmt::format("attnc: NVRTC failed while {}: {}", what, api_.get_error_string(result)));
+    if (result == nvrtc_out_of_memory)
+      throw Error(ErrorCode::out_of_memory, "attnc: out of memory while compiling a kernel");
+    throw Error(ErrorCode::internal,
+                fmt::format("attnc: NVRTC failed while {}: {}", what, api_.get_error_string(result)));
   }
 
  private:
@@ -104,7 +106,8 @@ std::vector<std::string> compile_options(const plan::Target& target) {
 
 CompiledSource compile(const std::string& source, const plan::Target& target, bool want_ptx) {
   const NvrtcApi& api = nvrtc();
-  if (!api.supported.empty() && std::find(api.supported.begin(), api.supported.end(), target.arch) == api.supported.end()) {
+  if (!api.supported.empty() &&
+      std::find(api.supported.begin(), api.supported.end(), target.arch) == api.supported.end()) {
     throw Error(ErrorCode::unsupported, fmt::format("attnc: NVRTC {} ({}) cannot compile for {}; install a newer one",
                                                     api.version_text(), api.path, target.name()));
   }
@@ -114,11 +117,12 @@ CompiledSource compile(const std::string& source, const plan::Target& target, bo
   CompiledSource compiled;
   compiled.log = program.log();
   if (result == nvrtc_compilation) {
-    throw Error(ErrorCode::internal,
-                fmt::format("attnc: a generated kernel does not compile for {} with NVRTC {}. This is a bug of attnc; please "
-                            "report it with the expression and this message (lines named \"mod\" are lines of `attnc explain "
-                            "--emit ir`):\n{}",
-                            target.name(), api.version_text(), compiled.log));
+    throw Error(
+        ErrorCode::internal,
+        fmt::format("attnc: a generated kernel does not compile for {} with NVRTC {}. This is a bug of attnc; please "
+                    "report it with the expression and this message (lines named \"mod\" are lines of `attnc explain "
+                    "--emit ir`):\n{}",
+                    target.name(), api.version_text(), compiled.log));
   }
   if (result != nvrtc_success) program.fail(result, "compiling a kernel");
   compiled.cubin = program.cubin();
@@ -161,7 +165,8 @@ std::vector<ResourceUsage> parse_usage(std::string_view log) {
 std::vector<std::string> parse_warnings(std::string_view log) {
   std::vector<std::string> warnings;
   for_each_line(log, [&](std::string_view line) {
-    const bool advisory = line.find("(C75") != std::string_view::npos || line.find("Potential Performance Loss") != std::string_view::npos;
+    const bool advisory = line.find("(C75") != std::string_view::npos ||
+                          line.find("Potential Performance Loss") != std::string_view::npos;
     if (advisory || line.find("warning") != std::string_view::npos) warnings.emplace_back(line);
   });
   return warnings;

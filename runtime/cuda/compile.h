@@ -22,8 +22,8 @@ struct ResourceUsage {
 
 struct CompiledSource {
   std::string cubin;
-  std::string ptx;   ///< only if asked for
-  std::string log;   ///< warnings and ptxas' report
+  std::string ptx;  ///< only if asked for
+  std::string log;  ///< warnings and ptxas' report
   std::vector<ResourceUsage> usage;
   double compile_ms = 0;
 
@@ -36,7 +36,8 @@ std::vector<std::string> compile_options(const plan::Target& target);
 
 /// Compiles one translation unit against the embedded templates. Thread-safe.
 /// Throws Error(no_device) without NVRTC; Error(unsupported) if this NVRTC does not know the target;
-/// Error(out_of_memory); and Error(internal) with the compiler's messages otherwise: the source is ours, so that is a bug.
+/// Error(out_of_memory); and Error(internal) with the compiler's messages otherwise: the source is ours, so that is a
+/// bug.
 CompiledSource compile(const std::string& source, const plan::Target& target, bool want_ptx = false);
 
 /// ptxas' lines in a log. Exposed for its test.

@@ -24,15 +24,16 @@ using namespace cuda;
 
 [[noreturn]] void refuse(const std::string& message) { throw Error(ErrorCode::invalid_argument, "attnc: " + message); }
 
-/// Kernels read and write through these pointers: an address that the device cannot reach would end the process's context.
+/// Kernels read and write through these pointers: an address that the device cannot reach would end the process's
+/// context.
 void check_pointer(const DeviceInfo& device, const void* pointer, std::string_view name) {
   if (pointer == nullptr) return;  // nothing is read through it: validated before
   int memory_type = 0;
   const CUresult result = driver().pointer_get_attribute(&memory_type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
                                                          reinterpret_cast<CUdeviceptr>(pointer));
   if (result == CUDA_SUCCESS || device.reads_pageable_memory) return;
-  refuse(fmt::format("{} = {} is ordinary host memory, which cuda:{} ({}) cannot reach; copy it to the device", name, pointer,
-                     device.ordinal, device.name));
+  refuse(fmt::format("{} = {} is ordinary host memory, which cuda:{} ({}) cannot reach; copy it to the device", name,
+                     pointer, device.ordinal, device.name));
 }
 
 void check_pointers(const DeviceInfo& device, const VariantSpec& spec, const ForwardCall& call) {
@@ -48,10 +49,12 @@ void check_pointers(const DeviceInfo& device, const VariantSpec& spec, const For
 
 void check_limits(const ForwardCall& call) {
   for (const auto& [length, name] : {std::pair(call.q_len, "q"), std::pair(call.kv_len, "k")}) {
-    if (length > bounds::max_length) refuse(fmt::format("{} has length {}; the limit is {}", name, length, bounds::max_length));
+    if (length > bounds::max_length)
+      refuse(fmt::format("{} has length {}; the limit is {}", name, length, bounds::max_length));
   }
   if (!call.lse.empty() && call.q_len > 1 && call.lse.stride_elems[2] != 1) {
-    refuse(fmt::format("lse has stride {} in its innermost dimension; on a GPU it must be 1", call.lse.stride_elems[2]));
+    refuse(
+        fmt::format("lse has stride {} in its innermost dimension; on a GPU it must be 1", call.lse.stride_elems[2]));
   }
 }
 
@@ -61,12 +64,14 @@ int kv_granule(const BlockMask& mask) {
   return std::min(block & -block, 128);
 }
 
-/// Whether a call runs on the Hopper kernel: its views suit the bulk tensor copy engine, a table's blocks of q are whole
-/// tiles, and there are query tiles enough to fill the device. (Few queries with many keys want the keys split, which
-/// the portable kernel does.)
+/// Whether a call runs on the Hopper kernel: its views suit the bulk tensor copy engine, a table's blocks of q are
+/// whole tiles, and there are query tiles enough to fill the device. (Few queries with many keys want the keys split,
+/// which the portable kernel does.)
 bool suits_hopper_kernel(const DeviceInfo& device, const ForwardCall& call) {
   constexpr int tile_q = 128, min_keys_to_split = 1024;
-  if (call.block_mask != nullptr && (call.block_mask->block_size().q % tile_q != 0 || call.block_mask->block_size().kv % 64 != 0)) return false;
+  if (call.block_mask != nullptr &&
+      (call.block_mask->block_size().q % tile_q != 0 || call.block_mask->block_size().kv % 64 != 0))
+    return false;
   const std::int64_t tiles = (static_cast<std::int64_t>(call.q_len) + tile_q - 1) / tile_q * call.batch * call.q_heads;
   if (tiles * 5 < device.multiprocessors * 2 && call.kv_len >= min_keys_to_split) return false;
   return can_encode_tensor_maps(call);
@@ -83,8 +88,8 @@ class CudaBackend final : public Backend {
       live.kernels.get(KernelChoice{});
       return;
     }
-    // Shapes decide between the two, and shapes must not compile: both are made now, side by side. The other thread works
-    // in this one's context.
+    // Shapes decide between the two, and shapes must not compile: both are made now, side by side. The other thread
+    // works in this one's context.
     CUcontext shared = nullptr;
     const ContextScope context(live.device);
     check(driver().ctx_get_current(&shared), "reading the current context");
@@ -119,14 +124,15 @@ class CudaBackend final : public Backend {
     const LoadedKernel& kernel = loaded(live, choice, call);
 
     ForwardArguments args = pack_arguments(call);
-    if (choice.block_table) args.blocks = device_tables(*call.block_mask, live.device, static_cast<CUstream>(call.stream));
+    if (choice.block_table)
+      args.blocks = device_tables(*call.block_mask, live.device, static_cast<CUstream>(call.stream));
     ParamBytes params;
     pack_params(call.bindings, kernel.layout(), params);
     launch_forward(kernel, live.device, call, args, params, live.kernels.counters());
   }
 
-  /// The same kernel writes the zeros: it meets no tile. K and V are not read, so they stand for themselves; block tables,
-  /// which are for masks over keys, are left out.
+  /// The same kernel writes the zeros: it meets no tile. K and V are not read, so they stand for themselves; block
+  /// tables, which are for masks over keys, are left out.
   void forward_without_keys(const ForwardCall& call) override {
     ForwardCall empty = call;
     empty.block_mask = nullptr;
@@ -160,8 +166,10 @@ class CudaBackend final : public Backend {
   const LoadedKernel& loaded(Live& live, const KernelChoice& choice, const ForwardCall& call) {
     if (const LoadedKernel* kernel = live.kernels.find(choice)) return *kernel;
     if (is_capturing(static_cast<CUstream>(call.stream))) {
-      refuse("the first forward of a variant compiles and loads its kernel and cannot be captured into a graph; call prepare() "
-             "(or, for block masks and unaligned views, forward once) before the capture");
+      refuse(
+          "the first forward of a variant compiles and loads its kernel and cannot be captured into a graph; call "
+          "prepare() "
+          "(or, for block masks and unaligned views, forward once) before the capture");
     }
     return live.kernels.get(choice);
   }

@@ -11,8 +11,8 @@
 namespace attnc::cuda {
 namespace {
 
-/// One reference to each primary context, taken on first use and kept: releasing the last one would destroy the caller's
-/// allocations with it.
+/// One reference to each primary context, taken on first use and kept: releasing the last one would destroy the
+/// caller's allocations with it.
 CUcontext primary_context(const DeviceInfo& device) {
   static constexpr int max_devices = 64;
   static std::array<std::atomic<CUcontext>, max_devices> retained{};
@@ -55,8 +55,9 @@ DeviceInfo device_info(int ordinal) {
   const int major = attribute(api, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, info.handle);
   const int minor = attribute(api, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, info.handle);
   if (major < 8) {
-    throw Error(ErrorCode::unsupported, fmt::format("attnc: cuda:{} is a {} of compute capability {}.{}; 8.0 or newer is needed",
-                                                    ordinal, info.name, major, minor));
+    throw Error(ErrorCode::unsupported,
+                fmt::format("attnc: cuda:{} is a {} of compute capability {}.{}; 8.0 or newer is needed", ordinal,
+                            info.name, major, minor));
   }
   info.target = plan::target_for_device(major, minor);
   // What the device says is right for architectures newer than this library, too.

@@ -23,8 +23,9 @@ Found find_driver() {
   void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* reason = dlerror();
-    found.problem = fmt::format("attnc: no NVIDIA driver on this machine (libcuda.so.1: {}). Use Device::cpu(), or install a driver",
-                                reason != nullptr ? reason : "not found");
+    found.problem = fmt::format(
+        "attnc: no NVIDIA driver on this machine (libcuda.so.1: {}). Use Device::cpu(), or install a driver",
+        reason != nullptr ? reason : "not found");
     return found;
   }
   // An old driver lacks some symbols; its version says so better than their names do.
@@ -34,15 +35,16 @@ Found find_driver() {
     return found;
   }
   if (found.api.version < oldest_driver_version) {
-    found.problem = fmt::format("attnc: the NVIDIA driver supports CUDA {}.{}; attnc needs one that supports CUDA {}.{} or newer. "
-                                "Update the driver",
-                                found.api.version / 1000, found.api.version % 1000 / 10, oldest_driver_version / 1000,
-                                oldest_driver_version % 1000 / 10);
+    found.problem = fmt::format(
+        "attnc: the NVIDIA driver supports CUDA {}.{}; attnc needs one that supports CUDA {}.{} or newer. "
+        "Update the driver",
+        found.api.version / 1000, found.api.version % 1000 / 10, oldest_driver_version / 1000,
+        oldest_driver_version % 1000 / 10);
     return found;
   }
   const char* missing = nullptr;
-#define ATTNC_CUDA_LOAD(member, symbol, arguments)                                  \
-  *reinterpret_cast<void**>(&found.api.member) = dlsym(library, symbol);            \
+#define ATTNC_CUDA_LOAD(member, symbol, arguments)                       \
+  *reinterpret_cast<void**>(&found.api.member) = dlsym(library, symbol); \
   if (found.api.member == nullptr && missing == nullptr) missing = symbol;
   ATTNC_CUDA_FUNCTIONS(ATTNC_CUDA_LOAD)
 #undef ATTNC_CUDA_LOAD
@@ -58,7 +60,8 @@ Found find_driver() {
   } else if (result != CUDA_SUCCESS) {
     const char* name = nullptr;
     found.api.get_error_name(result, &name);
-    found.problem = fmt::format("attnc: cuInit failed with {} (check nvidia-smi)", name != nullptr ? name : "an unknown error");
+    found.problem =
+        fmt::format("attnc: cuInit failed with {} (check nvidia-smi)", name != nullptr ? name : "an unknown error");
   }
   return found;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The part of the CUDA driver API that attnc uses, declared here and found at run time, so that one binary runs with and
-// without a driver. Names and values are those of NVIDIA's documentation, "CUDA Driver API".
+// The part of the CUDA driver API that attnc uses, declared here and found at run time, so that one binary runs with
+// and without a driver. Names and values are those of NVIDIA's documentation, "CUDA Driver API".
 #pragma once
 
 #include <cstddef>
@@ -61,59 +61,59 @@ inline constexpr int CU_TENSOR_MAP_L2_PROMOTION_L2_256B = 3;
 inline constexpr int CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = 0;
 
 /// Every driver function attnc calls: ATTNC_CUDA_FUNCTION(member, symbol, arguments).
-#define ATTNC_CUDA_FUNCTIONS(X)                                                                                           \
-  X(init, "cuInit", (unsigned flags))                                                                                     \
-  X(driver_get_version, "cuDriverGetVersion", (int* version))                                                             \
-  X(get_error_name, "cuGetErrorName", (CUresult error, const char** text))                                                \
-  X(get_error_string, "cuGetErrorString", (CUresult error, const char** text))                                            \
-  X(device_get_count, "cuDeviceGetCount", (int* count))                                                                   \
-  X(device_get, "cuDeviceGet", (CUdevice* device, int ordinal))                                                           \
-  X(device_get_name, "cuDeviceGetName", (char* name, int length, CUdevice device))                                        \
-  X(device_get_attribute, "cuDeviceGetAttribute", (int* value, int attribute, CUdevice device))                           \
-  X(primary_ctx_retain, "cuDevicePrimaryCtxRetain", (CUcontext* context, CUdevice device))                                \
-  X(primary_ctx_release, "cuDevicePrimaryCtxRelease_v2", (CUdevice device))                                               \
-  X(ctx_get_current, "cuCtxGetCurrent", (CUcontext* context))                                                             \
-  X(ctx_get_device, "cuCtxGetDevice", (CUdevice* device))                                                                 \
-  X(ctx_push_current, "cuCtxPushCurrent_v2", (CUcontext context))                                                         \
-  X(ctx_pop_current, "cuCtxPopCurrent_v2", (CUcontext* context))                                                          \
-  X(library_load_data, "cuLibraryLoadData",                                                                               \
-    (CUlibrary* library, const void* code, int* jit_options, void** jit_values, unsigned jit_count, int* options,         \
-     void** values, unsigned count))                                                                                      \
-  X(library_unload, "cuLibraryUnload", (CUlibrary library))                                                               \
-  X(library_get_kernel, "cuLibraryGetKernel", (CUkernel* kernel, CUlibrary library, const char* name))                    \
-  X(kernel_get_function, "cuKernelGetFunction", (CUfunction* function, CUkernel kernel))                                  \
-  X(kernel_set_attribute, "cuKernelSetAttribute", (int attribute, int value, CUkernel kernel, CUdevice device))           \
-  X(kernel_get_attribute, "cuKernelGetAttribute", (int* value, int attribute, CUkernel kernel, CUdevice device))          \
-  X(launch_kernel, "cuLaunchKernel",                                                                                      \
-    (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,          \
-     unsigned block_z, unsigned smem_bytes, CUstream stream, void** arguments, void** extra))                             \
-  X(stream_is_capturing, "cuStreamIsCapturing", (CUstream stream, int* status))                                           \
-  X(stream_synchronize, "cuStreamSynchronize", (CUstream stream))                                                         \
-  X(pointer_get_attribute, "cuPointerGetAttribute", (void* value, int attribute, CUdeviceptr pointer))                    \
-  X(mem_alloc_async, "cuMemAllocAsync", (CUdeviceptr* pointer, std::size_t bytes, CUstream stream))                       \
-  X(mem_free_async, "cuMemFreeAsync", (CUdeviceptr pointer, CUstream stream))                                             \
-  X(memset_d32_async, "cuMemsetD32Async", (CUdeviceptr pointer, unsigned value, std::size_t count, CUstream stream))      \
-  X(memcpy_dtoh_async, "cuMemcpyDtoHAsync_v2", (void* to, CUdeviceptr from, std::size_t bytes, CUstream stream))          \
-  X(memcpy_htod_async, "cuMemcpyHtoDAsync_v2", (CUdeviceptr to, const void* from, std::size_t bytes, CUstream stream))    \
-  X(mem_alloc, "cuMemAlloc_v2", (CUdeviceptr* pointer, std::size_t bytes))                                                \
-  X(mem_free, "cuMemFree_v2", (CUdeviceptr pointer))                                                                      \
-  X(stream_create, "cuStreamCreate", (CUstream* stream, unsigned flags))                                                  \
-  X(stream_destroy, "cuStreamDestroy_v2", (CUstream stream))                                                              \
-  X(stream_begin_capture, "cuStreamBeginCapture_v2", (CUstream stream, int mode))                                         \
-  X(stream_end_capture, "cuStreamEndCapture", (CUstream stream, CUgraph* graph))                                          \
-  X(graph_instantiate, "cuGraphInstantiateWithFlags", (CUgraphExec* exec, CUgraph graph, unsigned long long flags))       \
-  X(graph_launch, "cuGraphLaunch", (CUgraphExec exec, CUstream stream))                                                   \
-  X(graph_exec_destroy, "cuGraphExecDestroy", (CUgraphExec exec))                                                         \
-  X(graph_destroy, "cuGraphDestroy", (CUgraph graph))                                                                     \
-  X(event_create, "cuEventCreate", (CUevent* event, unsigned flags))                                                      \
-  X(event_destroy, "cuEventDestroy_v2", (CUevent event))                                                                  \
-  X(event_record, "cuEventRecord", (CUevent event, CUstream stream))                                                      \
-  X(event_synchronize, "cuEventSynchronize", (CUevent event))                                                             \
-  X(event_elapsed_time, "cuEventElapsedTime", (float* ms, CUevent start, CUevent end))                                    \
-  X(tensor_map_encode_tiled, "cuTensorMapEncodeTiled",                                                                    \
-    (CUtensorMap* map, int dtype, std::uint32_t rank, void* data, const std::uint64_t* dims,                              \
-     const std::uint64_t* strides_bytes, const std::uint32_t* box, const std::uint32_t* element_strides, int interleave,  \
-     int swizzle, int l2_promotion, int oob_fill))
+#define ATTNC_CUDA_FUNCTIONS(X)                                                                                        \
+  X(init, "cuInit", (unsigned flags))                                                                                  \
+  X(driver_get_version, "cuDriverGetVersion", (int* version))                                                          \
+  X(get_error_name, "cuGetErrorName", (CUresult error, const char** text))                                             \
+  X(get_error_string, "cuGetErrorString", (CUresult error, const char** text))                                         \
+  X(device_get_count, "cuDeviceGetCount", (int* count))                                                                \
+  X(device_get, "cuDeviceGet", (CUdevice * device, int ordinal))                                                       \
+  X(device_get_name, "cuDeviceGetName", (char* name, int length, CUdevice device))                                     \
+  X(device_get_attribute, "cuDeviceGetAttribute", (int* value, int attribute, CUdevice device))                        \
+  X(primary_ctx_retain, "cuDevicePrimaryCtxRetain", (CUcontext * context, CUdevice device))                            \
+  X(primary_ctx_release, "cuDevicePrimaryCtxRelease_v2", (CUdevice device))                                            \
+  X(ctx_get_current, "cuCtxGetCurrent", (CUcontext * context))                                                         \
+  X(ctx_get_device, "cuCtxGetDevice", (CUdevice * device))                                                             \
+  X(ctx_push_current, "cuCtxPushCurrent_v2", (CUcontext context))                                                      \
+  X(ctx_pop_current, "cuCtxPopCurrent_v2", (CUcontext * context))                                                      \
+  X(library_load_data, "cuLibraryLoadData",                                                                            \
+    (CUlibrary * library, const void* code, int* jit_options, void** jit_values, unsigned jit_count, int* options,     \
+     void** values, unsigned count))                                                                                   \
+  X(library_unload, "cuLibraryUnload", (CUlibrary library))                                                            \
+  X(library_get_kernel, "cuLibraryGetKernel", (CUkernel * kernel, CUlibrary library, const char* name))                \
+  X(kernel_get_function, "cuKernelGetFunction", (CUfunction * function, CUkernel kernel))                              \
+  X(kernel_set_attribute, "cuKernelSetAttribute", (int attribute, int value, CUkernel kernel, CUdevice device))        \
+  X(kernel_get_attribute, "cuKernelGetAttribute", (int* value, int attribute, CUkernel kernel, CUdevice device))       \
+  X(launch_kernel, "cuLaunchKernel",                                                                                   \
+    (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,       \
+     unsigned block_z, unsigned smem_bytes, CUstream stream, void** arguments, void** extra))                          \
+  X(stream_is_capturing, "cuStreamIsCapturing", (CUstream stream, int* status))                                        \
+  X(stream_synchronize, "cuStreamSynchronize", (CUstream stream))                                                      \
+  X(pointer_get_attribute, "cuPointerGetAttribute", (void* value, int attribute, CUdeviceptr pointer))                 \
+  X(mem_alloc_async, "cuMemAllocAsync", (CUdeviceptr * pointer, std::size_t bytes, CUstream stream))                   \
+  X(mem_free_async, "cuMemFreeAsync", (CUdeviceptr pointer, CUstream stream))                                          \
+  X(memset_d32_async, "cuMemsetD32Async", (CUdeviceptr pointer, unsigned value, std::size_t count, CUstream stream))   \
+  X(memcpy_dtoh_async, "cuMemcpyDtoHAsync_v2", (void* to, CUdeviceptr from, std::size_t bytes, CUstream stream))       \
+  X(memcpy_htod_async, "cuMemcpyHtoDAsync_v2", (CUdeviceptr to, const void* from, std::size_t bytes, CUstream stream)) \
+  X(mem_alloc, "cuMemAlloc_v2", (CUdeviceptr * pointer, std::size_t bytes))                                            \
+  X(mem_free, "cuMemFree_v2", (CUdeviceptr pointer))                                                                   \
+  X(stream_create, "cuStreamCreate", (CUstream * stream, unsigned flags))                                              \
+  X(stream_destroy, "cuStreamDestroy_v2", (CUstream stream))                                                           \
+  X(stream_begin_capture, "cuStreamBeginCapture_v2", (CUstream stream, int mode))                                      \
+  X(stream_end_capture, "cuStreamEndCapture", (CUstream stream, CUgraph * graph))                                      \
+  X(graph_instantiate, "cuGraphInstantiateWithFlags", (CUgraphExec * exec, CUgraph graph, unsigned long long flags))   \
+  X(graph_launch, "cuGraphLaunch", (CUgraphExec exec, CUstream stream))                                                \
+  X(graph_exec_destroy, "cuGraphExecDestroy", (CUgraphExec exec))                                                      \
+  X(graph_destroy, "cuGraphDestroy", (CUgraph graph))                                                                  \
+  X(event_create, "cuEventCreate", (CUevent * event, unsigned flags))                                                  \
+  X(event_destroy, "cuEventDestroy_v2", (CUevent event))                                                               \
+  X(event_record, "cuEventRecord", (CUevent event, CUstream stream))                                                   \
+  X(event_synchronize, "cuEventSynchronize", (CUevent event))                                                          \
+  X(event_elapsed_time, "cuEventElapsedTime", (float* ms, CUevent start, CUevent end))                                 \
+  X(tensor_map_encode_tiled, "cuTensorMapEncodeTiled",                                                                 \
+    (CUtensorMap * map, int dtype, std::uint32_t rank, void* data, const std::uint64_t* dims,                          \
+     const std::uint64_t* strides_bytes, const std::uint32_t* box, const std::uint32_t* element_strides,               \
+     int interleave, int swizzle, int l2_promotion, int oob_fill))
 
 /// The driver's functions. Immutable once made.
 struct DriverApi {
@@ -126,8 +126,8 @@ struct DriverApi {
 /// The oldest driver that has all of the above.
 inline constexpr int oldest_driver_version = 12000;
 
-/// Loads libcuda.so.1 once per process. Throws Error(no_device) saying what is missing: the library, a new enough version
-/// of it, or a device. Thread-safe.
+/// Loads libcuda.so.1 once per process. Throws Error(no_device) saying what is missing: the library, a new enough
+/// version of it, or a device. Thread-safe.
 const DriverApi& driver();
 /// Whether driver() would succeed; never throws.
 bool has_driver() noexcept;

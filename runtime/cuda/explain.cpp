@@ -55,12 +55,14 @@ std::string output_of(const std::string& command) {
 
 std::string disassemble(const std::string& cubin) {
   const TemporaryFile file(cubin);
-  for (const char* tool : {"nvdisasm -c", "/usr/local/cuda/bin/nvdisasm -c", "cuobjdump -sass", "/usr/local/cuda/bin/cuobjdump -sass"}) {
+  for (const char* tool :
+       {"nvdisasm -c", "/usr/local/cuda/bin/nvdisasm -c", "cuobjdump -sass", "/usr/local/cuda/bin/cuobjdump -sass"}) {
     std::string text = output_of(fmt::format("{} '{}'", tool, file.path()));
     if (!text.empty()) return text;
   }
-  throw Error(ErrorCode::unsupported,
-              "attnc: explain sass: no disassembler found; install nvdisasm (part of the CUDA toolkit) and put it on PATH");
+  throw Error(
+      ErrorCode::unsupported,
+      "attnc: explain sass: no disassembler found; install nvdisasm (part of the CUDA toolkit) and put it on PATH");
 }
 
 }  // namespace
@@ -77,10 +79,12 @@ std::string explain(const VariantSpec& spec, std::string_view stage, std::string
     const CompiledSource compiled = compile(make_kernel_source(spec.program, request).text, target, stage == "ptx");
     return stage == "ptx" ? compiled.ptx : disassemble(compiled.cubin);
   }
-  throw Error(ErrorCode::invalid_argument,
-              fmt::format("attnc: explain: stage = \"{}\" is unknown for a GPU; there are ir, placement, bounds, plan, signature, "
-                          "cuda, ptx and sass",
-                          stage));
+  throw Error(
+      ErrorCode::invalid_argument,
+      fmt::format(
+          "attnc: explain: stage = \"{}\" is unknown for a GPU; there are ir, placement, bounds, plan, signature, "
+          "cuda, ptx and sass",
+          stage));
 }
 
 }  // namespace attnc::cuda

@@ -43,7 +43,8 @@ std::vector<std::vector<std::byte>> copy_buffers_to_host(ir::Bindings& bindings,
     if (span.bytes == 0 || !is_device_memory(buffer.data)) continue;
     copies.emplace_back(static_cast<std::size_t>(span.bytes));
     std::byte* copy = copies.back().data();
-    check(driver().memcpy_dtoh_async(copy, reinterpret_cast<CUdeviceptr>(buffer.data) + static_cast<CUdeviceptr>(span.first),
+    check(driver().memcpy_dtoh_async(copy,
+                                     reinterpret_cast<CUdeviceptr>(buffer.data) + static_cast<CUdeviceptr>(span.first),
                                      copies.back().size(), queue),
           "reading a captured buffer");
     buffer.data = copy - span.first;

@@ -30,7 +30,8 @@ bool logs_to_stderr(std::string_view category) {
 
 void log(const VariantSpec& spec, std::string_view category, const std::string& message) {
   if (spec.log) spec.log(category, message);
-  if (logs_to_stderr(category)) std::fprintf(stderr, "attnc: %.*s: %s\n", static_cast<int>(category.size()), category.data(), message.c_str());
+  if (logs_to_stderr(category))
+    std::fprintf(stderr, "attnc: %.*s: %s\n", static_cast<int>(category.size()), category.data(), message.c_str());
 }
 
 std::size_t KernelChoice::index() const {
@@ -67,9 +68,10 @@ KernelCache& KernelStore::cache() {
 BuiltKernel KernelStore::build(const KernelSource& source, const plan::Target& target) const {
   CompiledSource compiled = compile(source.text, target);
   const ResourceUsage usage = compiled.usage_of(forward_entry);
-  log(spec_, "compile", fmt::format("{} in {:.0f} ms with NVRTC {}: {} registers, {} bytes spilled, {}", target.name(),
-                                    compiled.compile_ms, nvrtc().version_text(), usage.registers, usage.spill_store_bytes,
-                                    plan::print(source.plan)));
+  log(spec_, "compile",
+      fmt::format("{} in {:.0f} ms with NVRTC {}: {} registers, {} bytes spilled, {}", target.name(),
+                  compiled.compile_ms, nvrtc().version_text(), usage.registers, usage.spill_store_bytes,
+                  plan::print(source.plan)));
   return {std::move(compiled.cubin), source.text};
 }
 
@@ -88,11 +90,13 @@ std::unique_ptr<LoadedKernel> KernelStore::make(const KernelChoice& choice) {
     cached = cache().replace_rejected(signature, cached, build_function);
     if (!cached) break;
   }
-  throw Error(ErrorCode::internal,
-              fmt::format("attnc: the driver (CUDA {}.{}) refuses a kernel that NVRTC {} compiled for {}: {}. If NVRTC is newer "
-                          "than the driver, set ATTNC_NVRTC to an older one; otherwise please report this",
-                          driver().version / 1000, driver().version % 1000 / 10, nvrtc().version_text(),
-                          device_.target.name(), why_refused));
+  throw Error(
+      ErrorCode::internal,
+      fmt::format(
+          "attnc: the driver (CUDA {}.{}) refuses a kernel that NVRTC {} compiled for {}: {}. If NVRTC is newer "
+          "than the driver, set ATTNC_NVRTC to an older one; otherwise please report this",
+          driver().version / 1000, driver().version % 1000 / 10, nvrtc().version_text(), device_.target.name(),
+          why_refused));
 }
 
 const LoadedKernel& KernelStore::get(const KernelChoice& choice) {

@@ -35,8 +35,8 @@ class StreamMemory {
 void enqueue(CUfunction function, std::int64_t grid_x, int grid_y, int threads, int smem_bytes, CUstream stream,
              void** arguments) {
   check(driver().launch_kernel(function, static_cast<unsigned>(grid_x), static_cast<unsigned>(grid_y), 1,
-                               static_cast<unsigned>(threads), 1, 1, static_cast<unsigned>(smem_bytes), stream, arguments,
-                               nullptr),
+                               static_cast<unsigned>(threads), 1, 1, static_cast<unsigned>(smem_bytes), stream,
+                               arguments, nullptr),
         "launching the forward kernel");
 }
 
@@ -72,7 +72,8 @@ void launch_sm90(const LoadedKernel& kernel, const DeviceInfo& device, const For
   const std::int64_t grid = std::min<std::int64_t>(q_tiles, device.multiprocessors);
   if (plan.longest_first && q_tiles > grid && counters != nullptr) args.tile_counter = counters->counter_for(stream);
   if (args.tile_counter != nullptr) {
-    check(driver().memset_d32_async(reinterpret_cast<CUdeviceptr>(args.tile_counter), 0, 1, stream), "resetting a counter");
+    check(driver().memset_d32_async(reinterpret_cast<CUdeviceptr>(args.tile_counter), 0, 1, stream),
+          "resetting a counter");
   }
   enqueue(kernel.forward(), grid, 1, plan.threads, plan.smem_bytes, stream, arguments);
 }
@@ -89,15 +90,16 @@ int choose_kv_splits(const plan::TilePlan& plan, int multiprocessors, std::int64
   return static_cast<int>(std::clamp<std::int64_t>(splits, 1, 64));
 }
 
-void launch_forward(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call, ForwardArguments args,
-                    const ParamBytes& params, TileCounters* counters) {
+void launch_forward(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call,
+                    ForwardArguments args, const ParamBytes& params, TileCounters* counters) {
   const plan::TilePlan& plan = kernel.plan();
   const std::int64_t q_tiles = ceil_div(call.q_len, plan.tile_q) * call.batch * call.q_heads;
   if (q_tiles > max_grid_x) {
-    throw Error(ErrorCode::invalid_argument,
-                fmt::format("attnc: q has {} x {} x {} rows: more than {} tiles of {} rows cannot be launched at once; split "
-                            "the batch",
-                            call.batch, call.q_heads, call.q_len, max_grid_x, plan.tile_q));
+    throw Error(
+        ErrorCode::invalid_argument,
+        fmt::format("attnc: q has {} x {} x {} rows: more than {} tiles of {} rows cannot be launched at once; split "
+                    "the batch",
+                    call.batch, call.q_heads, call.q_len, max_grid_x, plan.tile_q));
   }
   void* bytes = const_cast<std::byte*>(params.bytes.data());
   if (plan.family == plan::KernelFamily::sm90) {

@@ -38,7 +38,8 @@ std::unique_ptr<LoadedKernel> LoadedKernel::load(std::string_view cubin, const p
     return kernel;
   };
   CUkernel forward = entry(forward_entry);
-  check(api.kernel_set_attribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, plan.smem_bytes, forward, device.handle),
+  check(api.kernel_set_attribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, plan.smem_bytes, forward,
+                                 device.handle),
         "reserving shared memory for a kernel");
   // The driver otherwise loads on the first launch, which may be under capture.
   check(api.kernel_get_function(&loaded->forward_, forward), "loading a kernel into the context");

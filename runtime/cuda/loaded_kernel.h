@@ -12,14 +12,15 @@
 
 namespace attnc::cuda {
 
-/// Immutable. Belongs to a device, not to a context: the driver loads it into each context that launches it (the one that
-/// is current when it is made, at once).
+/// Immutable. Belongs to a device, not to a context: the driver loads it into each context that launches it (the one
+/// that is current when it is made, at once).
 class LoadedKernel {
  public:
-  /// Null if the driver does not accept the binary (damaged, or built for something else); throws Error for other failures.
-  /// A context of the device must be current.
-  static std::unique_ptr<LoadedKernel> load(std::string_view cubin, const plan::TilePlan& plan, const ParamLayout& layout,
-                                            const DeviceInfo& device, std::string* why_refused);
+  /// Null if the driver does not accept the binary (damaged, or built for something else); throws Error for other
+  /// failures. A context of the device must be current.
+  static std::unique_ptr<LoadedKernel> load(std::string_view cubin, const plan::TilePlan& plan,
+                                            const ParamLayout& layout, const DeviceInfo& device,
+                                            std::string* why_refused);
   ~LoadedKernel();
   LoadedKernel(const LoadedKernel&) = delete;
   LoadedKernel& operator=(const LoadedKernel&) = delete;

@@ -115,7 +115,8 @@ std::optional<NvrtcApi> load(const std::string& path) {
     api.get_archs(api.supported.data());
   }
   Dl_info where{};
-  api.path = dladdr(reinterpret_cast<void*>(api.version), &where) != 0 && where.dli_fname != nullptr ? where.dli_fname : path;
+  api.path =
+      dladdr(reinterpret_cast<void*>(api.version), &where) != 0 && where.dli_fname != nullptr ? where.dli_fname : path;
   return api;
 }
 
@@ -147,14 +148,16 @@ Found find_nvrtc() {
   if (best) {
     found.api = *std::move(best);
   } else if (too_new) {
-    found.problem = fmt::format("attnc: the only NVRTC found is {} ({}), too new for the installed driver (CUDA {}). Update the "
-                                "driver, or install NVRTC {}",
-                                too_new->version_text(), too_new->path, driver_major, driver_major);
+    found.problem = fmt::format(
+        "attnc: the only NVRTC found is {} ({}), too new for the installed driver (CUDA {}). Update the "
+        "driver, or install NVRTC {}",
+        too_new->version_text(), too_new->path, driver_major, driver_major);
   } else {
-    found.problem = fmt::format("attnc: no NVRTC 12 or newer found. It is part of the CUDA toolkit, and of the Python wheel "
-                                "nvidia-cuda-nvrtc. Set ATTNC_NVRTC to the file libnvrtc.so.*, or put it on the loader's path. "
-                                "Looked for libnvrtc.so.* on the loader's path and in {}",
-                                fmt::join(patterns(), ", "));
+    found.problem = fmt::format(
+        "attnc: no NVRTC 12 or newer found. It is part of the CUDA toolkit, and of the Python wheel "
+        "nvidia-cuda-nvrtc. Set ATTNC_NVRTC to the file libnvrtc.so.*, or put it on the loader's path. "
+        "Looked for libnvrtc.so.* on the loader's path and in {}",
+        fmt::join(patterns(), ", "));
   }
   return found;
 }

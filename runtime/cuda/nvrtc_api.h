@@ -11,20 +11,20 @@ namespace attnc::cuda {
 using nvrtcProgram = struct _nvrtcProgram*;
 using nvrtcResult = int;
 
-#define ATTNC_NVRTC_FUNCTIONS(X)                                                                                   \
-  X(version, "nvrtcVersion", (int* major, int* minor))                                                             \
-  X(create_program, "nvrtcCreateProgram",                                                                          \
-    (nvrtcProgram * program, const char* source, const char* name, int header_count, const char* const* headers,   \
-     const char* const* include_names))                                                                            \
-  X(destroy_program, "nvrtcDestroyProgram", (nvrtcProgram * program))                                              \
-  X(compile_program, "nvrtcCompileProgram", (nvrtcProgram program, int option_count, const char* const* options))  \
-  X(get_log_size, "nvrtcGetProgramLogSize", (nvrtcProgram program, std::size_t* bytes))                            \
-  X(get_log, "nvrtcGetProgramLog", (nvrtcProgram program, char* log))                                              \
-  X(get_cubin_size, "nvrtcGetCUBINSize", (nvrtcProgram program, std::size_t* bytes))                               \
-  X(get_cubin, "nvrtcGetCUBIN", (nvrtcProgram program, char* cubin))                                               \
-  X(get_ptx_size, "nvrtcGetPTXSize", (nvrtcProgram program, std::size_t* bytes))                                   \
-  X(get_ptx, "nvrtcGetPTX", (nvrtcProgram program, char* ptx))                                                     \
-  X(get_arch_count, "nvrtcGetNumSupportedArchs", (int* count))                                                     \
+#define ATTNC_NVRTC_FUNCTIONS(X)                                                                                  \
+  X(version, "nvrtcVersion", (int* major, int* minor))                                                            \
+  X(create_program, "nvrtcCreateProgram",                                                                         \
+    (nvrtcProgram * program, const char* source, const char* name, int header_count, const char* const* headers,  \
+     const char* const* include_names))                                                                           \
+  X(destroy_program, "nvrtcDestroyProgram", (nvrtcProgram * program))                                             \
+  X(compile_program, "nvrtcCompileProgram", (nvrtcProgram program, int option_count, const char* const* options)) \
+  X(get_log_size, "nvrtcGetProgramLogSize", (nvrtcProgram program, std::size_t * bytes))                          \
+  X(get_log, "nvrtcGetProgramLog", (nvrtcProgram program, char* log))                                             \
+  X(get_cubin_size, "nvrtcGetCUBINSize", (nvrtcProgram program, std::size_t * bytes))                             \
+  X(get_cubin, "nvrtcGetCUBIN", (nvrtcProgram program, char* cubin))                                              \
+  X(get_ptx_size, "nvrtcGetPTXSize", (nvrtcProgram program, std::size_t * bytes))                                 \
+  X(get_ptx, "nvrtcGetPTX", (nvrtcProgram program, char* ptx))                                                    \
+  X(get_arch_count, "nvrtcGetNumSupportedArchs", (int* count))                                                    \
   X(get_archs, "nvrtcGetSupportedArchs", (int* archs))
 
 /// One loaded NVRTC. Immutable once made; stays loaded for the life of the process.
@@ -33,8 +33,8 @@ struct NvrtcApi {
   ATTNC_NVRTC_FUNCTIONS(ATTNC_NVRTC_DECLARE)
 #undef ATTNC_NVRTC_DECLARE
   int major = 0, minor = 0;
-  std::string path;             ///< as found
-  std::vector<int> supported;   ///< architectures: 80, 86, ...
+  std::string path;            ///< as found
+  std::vector<int> supported;  ///< architectures: 80, 86, ...
   const char* (*get_error_string)(nvrtcResult) = nullptr;
 
   /// "13.0"

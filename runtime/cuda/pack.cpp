@@ -63,10 +63,18 @@ void pack_params(const ir::Bindings& bindings, const ParamLayout& layout, ParamB
     const ir::Bindings::Scalar& value = bindings.params[i];
     const auto offset = static_cast<std::size_t>(scalar.offset_bytes);
     switch (scalar.type) {
-      case Type::f32: put(out, offset, static_cast<float>(value.real)); break;
-      case Type::i64: put(out, offset, value.integer); break;
-      case Type::i32: put(out, offset, static_cast<std::int32_t>(value.integer)); break;
-      case Type::boolean: put(out, offset, static_cast<std::int32_t>(value.integer != 0)); break;
+      case Type::f32:
+        put(out, offset, static_cast<float>(value.real));
+        break;
+      case Type::i64:
+        put(out, offset, value.integer);
+        break;
+      case Type::i32:
+        put(out, offset, static_cast<std::int32_t>(value.integer));
+        break;
+      case Type::boolean:
+        put(out, offset, static_cast<std::int32_t>(value.integer != 0));
+        break;
     }
   }
 }

@@ -22,7 +22,8 @@ std::int32_t* TileCounters::counter_for(CUstream stream) {
   constexpr std::uintptr_t per_thread_default = 2;  // CU_STREAM_PER_THREAD
   const auto handle = reinterpret_cast<std::uintptr_t>(stream);
   CUcontext current = nullptr;
-  if (handle == per_thread_default || driver().ctx_get_current(&current) != CUDA_SUCCESS || current != context_) return nullptr;
+  if (handle == per_thread_default || driver().ctx_get_current(&current) != CUDA_SUCCESS || current != context_)
+    return nullptr;
   if (is_capturing(stream)) return nullptr;
   const std::uintptr_t owner = handle + 1;
   std::size_t slot = (handle >> 4) % max_streams;

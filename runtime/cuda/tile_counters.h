@@ -10,8 +10,8 @@
 
 namespace attnc::cuda {
 
-/// One counter per stream: launches of a stream run one after the other, so they can share one. Allocated once; taking a
-/// counter neither locks nor allocates.
+/// One counter per stream: launches of a stream run one after the other, so they can share one. Allocated once; taking
+/// a counter neither locks nor allocates.
 class TileCounters {
  public:
   /// Allocates in the current context. Throws Error(out_of_memory, internal).
@@ -20,9 +20,9 @@ class TileCounters {
   TileCounters(const TileCounters&) = delete;
   TileCounters& operator=(const TileCounters&) = delete;
 
-  /// The stream's counter; null where there is none to be had, and the kernel then keeps a fixed order: in another context,
-  /// for a stream handle that means different streams (per-thread default), after `max_streams` streams, and under
-  /// capture (two instances of a graph may run at once).
+  /// The stream's counter; null where there is none to be had, and the kernel then keeps a fixed order: in another
+  /// context, for a stream handle that means different streams (per-thread default), after `max_streams` streams, and
+  /// under capture (two instances of a graph may run at once).
   std::int32_t* counter_for(CUstream stream);
 
  private:

@@ -51,7 +51,8 @@ std::vector<double> read_row(const TensorView& view, std::int64_t b, std::int64_
 
 /// softmax(scores) applied to the rows of v. `narrow` rounds what a plain evaluation in that dtype would store.
 void softmax_times_v(const std::vector<double>& scores, const std::vector<std::uint8_t>& kept,
-                     const std::vector<std::vector<double>>& v, const DType* narrow, std::vector<double>& out, double& lse) {
+                     const std::vector<std::vector<double>>& v, const DType* narrow, std::vector<double>& out,
+                     double& lse) {
   const std::size_t keys = scores.size();
   const std::size_t dims = out.size();
   std::fill(out.begin(), out.end(), 0.0);
@@ -101,36 +102,60 @@ void softmax_times_v(const std::vector<double>& scores, const std::vector<std::u
 }  // namespace
 
 double read_element(const TensorView& view, const std::int64_t* index) {
-  const auto* at = static_cast<const std::byte*>(view.data) + offset_of(view, index) * static_cast<std::int64_t>(size_bytes(view.dtype));
+  const auto* at = static_cast<const std::byte*>(view.data) +
+                   offset_of(view, index) * static_cast<std::int64_t>(size_bytes(view.dtype));
   auto read = [at]<class T>(T value) {
     std::memcpy(&value, at, sizeof value);
     return value;
   };
   switch (view.dtype) {
-    case DType::f32: return static_cast<double>(read(float{}));
-    case DType::f16: return static_cast<double>(ir::f16_to_float(read(std::uint16_t{})));
-    case DType::bf16: return static_cast<double>(ir::bf16_to_float(read(std::uint16_t{})));
-    case DType::i64: return static_cast<double>(read(std::int64_t{}));
-    case DType::i32: return read(std::int32_t{});
-    case DType::i8: return read(std::int8_t{});
-    case DType::u8: return read(std::uint8_t{});
-    case DType::boolean: return read(std::uint8_t{}) != 0;
+    case DType::f32:
+      return static_cast<double>(read(float{}));
+    case DType::f16:
+      return static_cast<double>(ir::f16_to_float(read(std::uint16_t{})));
+    case DType::bf16:
+      return static_cast<double>(ir::bf16_to_float(read(std::uint16_t{})));
+    case DType::i64:
+      return static_cast<double>(read(std::int64_t{}));
+    case DType::i32:
+      return read(std::int32_t{});
+    case DType::i8:
+      return read(std::int8_t{});
+    case DType::u8:
+      return read(std::uint8_t{});
+    case DType::boolean:
+      return read(std::uint8_t{}) != 0;
   }
   return 0;
 }
 
 void write_element(const TensorView& view, const std::int64_t* index, double value) {
-  auto* at = static_cast<std::byte*>(view.data) + offset_of(view, index) * static_cast<std::int64_t>(size_bytes(view.dtype));
+  auto* at =
+      static_cast<std::byte*>(view.data) + offset_of(view, index) * static_cast<std::int64_t>(size_bytes(view.dtype));
   auto write = [at](auto stored) { std::memcpy(at, &stored, sizeof stored); };
   switch (view.dtype) {
-    case DType::f32: write(static_cast<float>(value)); break;
-    case DType::f16: write(ir::float_to_f16(static_cast<float>(value))); break;
-    case DType::bf16: write(ir::float_to_bf16(static_cast<float>(value))); break;
-    case DType::i64: write(static_cast<std::int64_t>(value)); break;
-    case DType::i32: write(static_cast<std::int32_t>(value)); break;
-    case DType::i8: write(static_cast<std::int8_t>(value)); break;
+    case DType::f32:
+      write(static_cast<float>(value));
+      break;
+    case DType::f16:
+      write(ir::float_to_f16(static_cast<float>(value)));
+      break;
+    case DType::bf16:
+      write(ir::float_to_bf16(static_cast<float>(value)));
+      break;
+    case DType::i64:
+      write(static_cast<std::int64_t>(value));
+      break;
+    case DType::i32:
+      write(static_cast<std::int32_t>(value));
+      break;
+    case DType::i8:
+      write(static_cast<std::int8_t>(value));
+      break;
     case DType::u8:
-    case DType::boolean: write(static_cast<std::uint8_t>(value)); break;
+    case DType::boolean:
+      write(static_cast<std::uint8_t>(value));
+      break;
   }
 }
 
@@ -195,13 +220,15 @@ std::vector<ReferenceRow> reference_rows(const ir::Program& program, const Refer
       const std::vector<std::int32_t> q_idx(keys, id.q);
       std::vector<std::int32_t> kv_idx(keys);
       for (std::size_t k = 0; k < keys; ++k) kv_idx[k] = static_cast<std::int32_t>(k);
-      const ir::LaneContext context{id.b, id.h, static_cast<std::int32_t>(inputs.q.shape[2]), static_cast<std::int32_t>(keys),
-                                    static_cast<double>(inputs.scale)};
+      const ir::LaneContext context{id.b, id.h, static_cast<std::int32_t>(inputs.q.shape[2]),
+                                    static_cast<std::int32_t>(keys), static_cast<double>(inputs.scale)};
       std::vector<double> modified = exact;
-      interpreter.run(context, static_cast<int>(keys), q_idx.data(), kv_idx.data(), exact.data(), modified.data(), kept.data());
+      interpreter.run(context, static_cast<int>(keys), q_idx.data(), kv_idx.data(), exact.data(), modified.data(),
+                      kept.data());
       exact = modified;
       modified = plain;
-      plain_interpreter.run(context, static_cast<int>(keys), q_idx.data(), kv_idx.data(), plain.data(), modified.data(), nullptr);
+      plain_interpreter.run(context, static_cast<int>(keys), q_idx.data(), kv_idx.data(), plain.data(), modified.data(),
+                            nullptr);
       for (std::size_t k = 0; k < keys; ++k) plain[k] = round_to(modified[k], dtype);
     }
     ReferenceRow row{id, std::vector<double>(static_cast<std::size_t>(inputs.v.shape[3])), 0,
@@ -221,7 +248,8 @@ Errors measure(const std::vector<ReferenceRow>& rows, const TensorView& out) {
     for (std::size_t d = 0; d < row.gold.size(); ++d) {
       if (std::isnan(row.gold[d])) continue;
       const std::int64_t index[] = {row.id.b, row.id.h, row.id.q, static_cast<std::int64_t>(d)};
-      const double error = std::fabs(read_element(out, index) - row.gold[d]), plain = std::fabs(row.plain[d] - row.gold[d]);
+      const double error = std::fabs(read_element(out, index) - row.gold[d]),
+                   plain = std::fabs(row.plain[d] - row.gold[d]);
       errors.mean += error, errors.plain_mean += plain;
       errors.max = std::max(errors.max, error), errors.plain_max = std::max(errors.plain_max, plain);
       ++count;
@@ -248,7 +276,8 @@ std::string judge(const std::vector<ReferenceRow>& rows, const TensorView& out, 
         if (!std::isnan(value)) return fmt::format("{} is {} where the reference is NaN", where(), value);
         continue;
       }
-      if (std::isnan(value)) return fmt::format("{} is NaN (or was not written) where the reference is {}", where(), row.gold[d]);
+      if (std::isnan(value))
+        return fmt::format("{} is NaN (or was not written) where the reference is {}", where(), row.gold[d]);
       const double error = std::fabs(value - row.gold[d]);
       const double plain_error = std::isnan(row.plain[d]) ? 0 : std::fabs(row.plain[d] - row.gold[d]);
       sum_error += error;
@@ -275,12 +304,14 @@ std::string judge(const std::vector<ReferenceRow>& rows, const TensorView& out, 
   if (count == 0) return "";
   const double mean_error = sum_error / static_cast<double>(count), mean_plain = sum_plain / static_cast<double>(count);
   if (!(mean_error <= 1.5 * mean_plain + 1e-7))
-    return fmt::format("mean error {:.3g} exceeds 1.5 x {:.3g} + 1e-7 (plain evaluation in {})", mean_error, mean_plain, name(out.dtype));
+    return fmt::format("mean error {:.3g} exceeds 1.5 x {:.3g} + 1e-7 (plain evaluation in {})", mean_error, mean_plain,
+                       name(out.dtype));
   for (const auto& [error, two_ulp, id] : row_errors)
-    if (const double allowance = 2 * max_plain + two_ulp; error - allowance > worst.excess) worst = {error - allowance, error, allowance, id};
+    if (const double allowance = 2 * max_plain + two_ulp; error - allowance > worst.excess)
+      worst = {error - allowance, error, allowance, id};
   if (worst.excess > 0)
-    return fmt::format("greatest error {:.3g} at row [{},{},{}] exceeds {:.3g} (2 x {:.3g} + 2 ulp)", worst.error, worst.id.b,
-                       worst.id.h, worst.id.q, worst.allowance, max_plain);
+    return fmt::format("greatest error {:.3g} at row [{},{},{}] exceeds {:.3g} (2 x {:.3g} + 2 ulp)", worst.error,
+                       worst.id.b, worst.id.h, worst.id.q, worst.allowance, max_plain);
   return "";
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The judge of every backend: docs/semantics.md evaluated in fp64, the same formula evaluated plainly in the tested dtype,
-// and the tolerance rule between them. Not part of libattnc: the tests and `attnc run --check` link it.
+// The judge of every backend: docs/semantics.md evaluated in fp64, the same formula evaluated plainly in the tested
+// dtype, and the tolerance rule between them. Not part of libattnc: the tests and `attnc run --check` link it.
 #pragma once
 
 #include <cstdint>
@@ -26,13 +26,13 @@ struct RowId {
 
 struct ReferenceRow {
   RowId id;
-  std::vector<double> gold;  ///< [head_dim_v], fp64 throughout
-  double gold_lse = 0;       ///< natural log; -inf for a row with no key
-  std::vector<double> plain; ///< the plain evaluation in the tested dtype with fp32 accumulation
+  std::vector<double> gold;   ///< [head_dim_v], fp64 throughout
+  double gold_lse = 0;        ///< natural log; -inf for a row with no key
+  std::vector<double> plain;  ///< the plain evaluation in the tested dtype with fp32 accumulation
 };
 
-/// Evaluates the given rows. `program` is the lowered program, not canonicalized: the oracle shares no pass with what it
-/// judges. Cost: rows * kv_len.
+/// Evaluates the given rows. `program` is the lowered program, not canonicalized: the oracle shares no pass with what
+/// it judges. Cost: rows * kv_len.
 std::vector<ReferenceRow> reference_rows(const ir::Program& program, const ReferenceInputs& inputs,
                                          const std::vector<RowId>& rows);
 

@@ -49,8 +49,8 @@ __forceinline__ Probabilities<S> to_operand(const Scores<S>& p) {
   return a;
 }
 
-// Where a lane reads V. 16-bit: matrices (keys 0-7, first chunk), (keys 8-15, first), (keys 0-7, second), (8-15, second),
-// transposed on the way. fp32: single words, keys 2t and 2t+1 of eight, column lane / 4 of eight.
+// Where a lane reads V. 16-bit: matrices (keys 0-7, first chunk), (keys 8-15, first), (keys 0-7, second), (8-15,
+// second), transposed on the way. fp32: single words, keys 2t and 2t+1 of eight, column lane / 4 of eight.
 template <class S>
 struct ValueLaneAddress {
   LaneAddress<typename S::VRows> even, odd;
@@ -66,11 +66,9 @@ struct ValueLaneAddress {
   static __forceinline__ int word_offset() { return S::is_f32 ? lane() / 4 % 4 * 4 : 0; }
 };
 
-// A barrier of one warp. Loads of shared memory cannot be hoisted above it, as they otherwise are until the registers run
-// out; __syncwarp() does not last that far into the assembler.
-__forceinline__ void fence_loads() {
-  asm volatile("bar.sync %0, 32;" ::"r"(1 + thread_index() / 32) : "memory");
-}
+// A barrier of one warp. Loads of shared memory cannot be hoisted above it, as they otherwise are until the registers
+// run out; __syncwarp() does not last that far into the assembler.
+__forceinline__ void fence_loads() { asm volatile("bar.sync %0, 32;" ::"r"(1 + thread_index() / 32) : "memory"); }
 
 // o += P V for keys [first_row, first_row + step_kv) of the tile that `v` points into.
 template <class Plan, class S>

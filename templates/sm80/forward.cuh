@@ -21,9 +21,7 @@ class ForwardTile {
   using Params = typename Mods::Params;
 
   __forceinline__ ForwardTile(const ForwardArguments& args, const Params& params)
-      : args_(args),
-        params_(params),
-        softmax_(args.scale) {}
+      : args_(args), params_(params), softmax_(args.scale) {}
 
   __forceinline__ void run() {
     begin_work();
@@ -43,8 +41,8 @@ class ForwardTile {
   }
 
  private:
-  // blockIdx.x counts q tiles fastest, last rows first: with a causal mask those are the longest. Heads that share K and
-  // V are neighbours. blockIdx.y is the split.
+  // blockIdx.x counts q tiles fastest, last rows first: with a causal mask those are the longest. Heads that share K
+  // and V are neighbours. blockIdx.y is the split.
   __forceinline__ WorkPlace decode_place() const {
     const int q_tiles = (args_.q_len + S::tile_q - 1) / S::tile_q;
     const int head_index = static_cast<int>(blockIdx.x) / q_tiles;
@@ -99,16 +97,15 @@ class ForwardTile {
 
   __forceinline__ void load_keys(const KvTile& tile, int stage) {
     load_rows<typename S::QkRows, Plan::tile_kv, Plan::head_dim_qk, S::element_bytes, S::threads, Plan::vector_bytes>(
-        k_address(stage), read_volatile(shared_state().k),
-        args_.k.row_stride_elems, tile.first_key, args_.kv_len);
+        k_address(stage), read_volatile(shared_state().k), args_.k.row_stride_elems, tile.first_key, args_.kv_len);
   }
 
   // Also computes the mods' values for the tile's keys and differences.
   __forceinline__ void load_values(const KvTile& tile, int stage) {
     load_rows<typename S::VRows, Plan::tile_kv, Plan::head_dim_v, S::element_bytes, S::threads, Plan::vector_bytes>(
-        v_address(stage), read_volatile(shared_state().v),
-        args_.v.row_stride_elems, tile.first_key, args_.kv_len);
-    if constexpr (StagedLevels<Plan, Mods>::any) StagedLevels<Plan, Mods>::stage(stage, params_, work(), tile.first_key);
+        v_address(stage), read_volatile(shared_state().v), args_.v.row_stride_elems, tile.first_key, args_.kv_len);
+    if constexpr (StagedLevels<Plan, Mods>::any)
+      StagedLevels<Plan, Mods>::stage(stage, params_, work(), tile.first_key);
   }
 
   static __forceinline__ uint32 q_address() { return shared_address(shared_memory()); }
@@ -235,8 +232,7 @@ class ForwardTile {
       Scores<M> s;
       compute_scores<Plan, M>(s, q, k, step_first);
       if (verdict == BlockVerdict::partial) {
-        const bool kept =
-            modify_scores<Plan, Mods, true, M>(s, params_, work(), rows, stage, tile, step_first);
+        const bool kept = modify_scores<Plan, Mods, true, M>(s, params_, work(), rows, stage, tile, step_first);
         if (Mods::mask_kind == MaskKind::general && !__any_sync(0xffffffffu, kept)) continue;
       } else {
         modify_scores<Plan, Mods, false, M>(s, params_, work(), rows, stage, tile, step_first);

@@ -28,7 +28,7 @@ struct StagedLevels {
 
   // Computes the values of the tile that starts at `first_key`. Indices past the end are clamped: mods never see them.
   static __forceinline__ void stage(int buffer, const typename Mods::Params& params, const WorkTile<Mods>& work,
-                             int first_key) {
+                                    int first_key) {
     const TileContext& t = work.context;
     if constexpr (column_words > 0) {
       for (int i = threadIdx.x; i < Plan::tile_kv; i += S::threads) {
@@ -169,7 +169,8 @@ __forceinline__ bool modify_scores(Scores<S>& s, const typename Mods::Params& pa
 #pragma unroll
       for (int r = 0; r < S::rows; ++r) {
         float& score = s.x[r / 2][j][r % 2 * 2 + e];
-        const Element element{q_idx[r], kv_idx, __fadd_rn(delta + static_cast<float>(-8 * r), static_cast<float>(offset))};
+        const Element element{q_idx[r], kv_idx,
+                              __fadd_rn(delta + static_cast<float>(-8 * r), static_cast<float>(offset))};
         const typename Mods::Diagonal diagonal =
             Staged::diagonal(buffer, first_row + 8 * r - tile_key + Plan::tile_kv - 1);
         float modified = score;

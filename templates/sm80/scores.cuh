@@ -7,8 +7,8 @@
 namespace attnc {
 namespace sm80 {
 
-// Accumulator fragments. Element e of [i][j] belongs to thread row 2 * i + e / 2 and to key 8 * j + 2 * (lane % 4) + e % 2
-// of the step.
+// Accumulator fragments. Element e of [i][j] belongs to thread row 2 * i + e / 2 and to key 8 * j + 2 * (lane % 4) + e
+// % 2 of the step.
 template <class S>
 struct Scores {
   float x[S::row_tiles][S::key_tiles][4];
@@ -40,8 +40,8 @@ __forceinline__ void clear(Scores<S>& s) {
   }
 }
 
-// s = Q K^T for keys [first_row, first_row + step) of the tile that `k` points into. Q is read from shared memory anew for
-// each step: the registers go to the scores.
+// s = Q K^T for keys [first_row, first_row + step) of the tile that `k` points into. Q is read from shared memory anew
+// for each step: the registers go to the scores.
 template <class Plan, class S>
 __forceinline__ void compute_scores(Scores<S>& s, const LaneAddress<typename S::QkRows>& q,
                                     const LaneAddress<typename S::QkRows>& k, int first_row) {

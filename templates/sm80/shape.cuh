@@ -8,7 +8,8 @@
 //   int warps;
 //   int rows_per_warp;      a multiple of 16; tile_q = warps * rows_per_warp
 //   int tile_kv;            keys per stage of shared memory; a multiple of step_kv
-//   int step_kv;            keys whose scores a warp holds in registers at a time; a multiple of 16. Tiles that need the
+//   int step_kv;            keys whose scores a warp holds in registers at a time; a multiple of 16. Tiles that need
+//   the
 //                           mask are worked off in steps of at most 32 keys, so that a warp can leave out more of them
 //   int stages;             K and V tiles in flight, 1 or 2
 //   int min_blocks;         CTAs per SM that the registers are limited for
@@ -93,8 +94,7 @@ struct Shape {
 
 // The steps of tiles that need the mask.
 template <class Plan, class Mods>
-using MaskedShape =
-    Shape<Plan, Mods, Plan::step_kv <= 32 ? Plan::step_kv : (Plan::tile_kv % 32 == 0 ? 32 : 16)>;
+using MaskedShape = Shape<Plan, Mods, Plan::step_kv <= 32 ? Plan::step_kv : (Plan::tile_kv % 32 == 0 ? 32 : 16)>;
 
 }  // namespace sm80
 }  // namespace attnc

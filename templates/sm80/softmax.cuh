@@ -27,8 +27,8 @@ struct BoundedScores {
   static constexpr float shift = bound > largest_exponent ? bound - largest_exponent : 0.0f;
 };
 
-// An optional member of Mods: `static constexpr bool score_is_natural = true` when score() returns natural units. For fp32,
-// where log2 units, larger by half, would cost large scores (ALiBi far from the diagonal) a bit.
+// An optional member of Mods: `static constexpr bool score_is_natural = true` when score() returns natural units. For
+// fp32, where log2 units, larger by half, would cost large scores (ALiBi far from the diagonal) a bit.
 template <class Mods, class = void>
 inline constexpr bool score_is_natural = false;
 template <class Mods>
@@ -40,19 +40,20 @@ struct Softmax {
   static constexpr bool scaled = !Mods::has_score_mod || score_is_natural<Mods>;
   static constexpr bool bounded = BoundedScores<Plan, Mods>::holds;
   // Row sums of the exponentials as rounded for the product with V, by the tensor core: rounding then cancels in the
-  // quotient, which bounded scores need (their largest exponential is not 1), and the adder has less to do. Not where the
-  // output already fills the registers.
+  // quotient, which bounded scores need (their largest exponential is not 1), and the adder has less to do. Not where
+  // the output already fills the registers.
   static constexpr bool sums_by_mma = !S::is_f32 && (bounded || S::row_tiles * S::out_tiles <= 16);
 
-  float to_log2;           // log2 units per unit of the scores in registers
-  float origin[S::rows];   // what exponents are relative to, log2 units: a recent maximum of the row
-  // Row sums as an accumulator fragment: rows 2i and 2i + 1 in elements 0 and 2 of [i]. Until finish(), those not by the
-  // tensor core are over this thread's keys only.
+  float to_log2;          // log2 units per unit of the scores in registers
+  float origin[S::rows];  // what exponents are relative to, log2 units: a recent maximum of the row
+  // Row sums as an accumulator fragment: rows 2i and 2i + 1 in elements 0 and 2 of [i]. Until finish(), those not by
+  // the tensor core are over this thread's keys only.
   float sum[S::row_tiles][4];
 
   __forceinline__ explicit Softmax(float scale) {
-    // A score mod returns log2 units, or natural ones where it says so. Raw dot products are scaled inside the exponential; the sign of a negative scale
-    // has been folded into Q, and a scale of 0 must not turn a masked -inf into NaN.
+    // A score mod returns log2 units, or natural ones where it says so. Raw dot products are scaled inside the
+    // exponential; the sign of a negative scale has been folded into Q, and a scale of 0 must not turn a masked -inf
+    // into NaN.
     to_log2 = !Mods::has_score_mod ? fmaxf(fabsf(scale) * log2_e, 1e-37f) : scaled ? log2_e : 1.0f;
 #pragma unroll
     for (int r = 0; r < S::rows; ++r) {

@@ -2,8 +2,8 @@
 // Which kv tiles a CTA visits, and which of them need the mask.
 //
 // Tiles are judged 32 at a time, one per lane, and popped from two ballots: skipping a long run of empty tiles costs
-// one judgement, not one per tile. One warp does this for the CTA, a tile ahead of the copies; its state lives in shared
-// memory, where it costs the other phases no registers.
+// one judgement, not one per tile. One warp does this for the CTA, a tile ahead of the copies; its state lives in
+// shared memory, where it costs the other phases no registers.
 #pragma once
 
 #include "arguments.cuh"
@@ -35,15 +35,19 @@ struct KvTile {
   int row_end;
 };
 
-// The extremes of row_band over the rows of a q tile: a kv tile is empty when it misses [lowest_lo, highest_hi) and full
-// when it lies in [highest_lo, lowest_hi).
+// The extremes of row_band over the rows of a q tile: a kv tile is empty when it misses [lowest_lo, highest_hi) and
+// full when it lies in [highest_lo, lowest_hi).
 struct BandExtremes {
   int lowest_lo, highest_lo, lowest_hi, highest_hi;
 };
 
 // Keys [first, end) against the extremes of some rows' bands.
-__forceinline__ bool misses(const BandExtremes& e, int first, int end) { return end <= e.lowest_lo || first >= e.highest_hi; }
-__forceinline__ bool covers(const BandExtremes& e, int first, int end) { return first >= e.highest_lo && end <= e.lowest_hi; }
+__forceinline__ bool misses(const BandExtremes& e, int first, int end) {
+  return end <= e.lowest_lo || first >= e.highest_hi;
+}
+__forceinline__ bool covers(const BandExtremes& e, int first, int end) {
+  return first >= e.highest_lo && end <= e.lowest_hi;
+}
 
 inline constexpr int int_max = 0x7fffffff;
 inline constexpr int int_min = -0x7fffffff - 1;
@@ -97,7 +101,7 @@ struct SharedState {
   CursorState cursor;
   KvTile posted[2];  // the tile after the one being copied, alternating
   WorkPlace place;
-  const uint8* k;    // the head's matrices
+  const uint8* k;  // the head's matrices
   const uint8* v;
 };
 
@@ -258,8 +262,8 @@ class TileCursor {
       // Lanes 16 and up stand beyond both lists. (position_end would not do: a split may end inside the partial list.)
       const int p = lane() < 16 ? s.position + lane() : 0x7fffffff;
       if (p < s.partial_count) {
-        const int64 list = work_.context.b * table.indices_batch_stride +
-                           work_.context.h * table.indices_head_stride + s.block_row * table.indices_row_stride;
+        const int64 list = work_.context.b * table.indices_batch_stride + work_.context.h * table.indices_head_stride +
+                           s.block_row * table.indices_row_stride;
         shared_.cached_blocks[lane()] = table.kv_indices[list + p];
       } else if (p < s.position_end) {
         const int64 list = work_.context.b * table.full_indices_batch_stride +

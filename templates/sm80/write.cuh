@@ -11,8 +11,8 @@ namespace sm80 {
 
 // fp32 partial results of one split, for the combine kernel.
 template <class Plan, class Mods, class S>
-__forceinline__ void write_partial(const ForwardArguments& args, const WorkTile<Mods>& work,
-                                   const Accumulator<S>& o, const Softmax<Plan, Mods, S>& softmax) {
+__forceinline__ void write_partial(const ForwardArguments& args, const WorkTile<Mods>& work, const Accumulator<S>& o,
+                                   const Softmax<Plan, Mods, S>& softmax) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int first_row = ThreadRows<Plan, Mods>::first();
   const int64 head = (static_cast<int64>(work.split) * args.batch + work.context.b) * args.q_heads + work.context.h;
@@ -52,8 +52,8 @@ __forceinline__ void write_staged(uint8* staging, uint8* out, int64 row_stride_e
     const float normalizer = softmax.normalizer(r);
 #pragma unroll
     for (int n = 0; n < S::out_tiles; ++n) {
-      const uint32 pair = pack<Plan::dtype>(o.x[r / 2][n][r % 2 * 2] * normalizer,
-                                            o.x[r / 2][n][r % 2 * 2 + 1] * normalizer);
+      const uint32 pair =
+          pack<Plan::dtype>(o.x[r / 2][n][r % 2 * 2] * normalizer, o.x[r / 2][n][r % 2 * 2 + 1] * normalizer);
       *reinterpret_cast<uint32*>(staging + Rows::offset(row, n) + 4 * (lane % 4)) = pair;
     }
   }

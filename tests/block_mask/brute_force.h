@@ -12,8 +12,8 @@
 namespace attnc::testing {
 
 /// [B, H, q_blocks, kv_blocks] of 0 empty, 1 partial, 2 full.
-inline std::vector<std::uint8_t> brute_force(const ir::Program& program, const ir::Bindings& bindings, int B, int H, int q_len, int kv_len,
-                                             BlockSize size) {
+inline std::vector<std::uint8_t> brute_force(const ir::Program& program, const ir::Bindings& bindings, int B, int H,
+                                             int q_len, int kv_len, BlockSize size) {
   const int q_blocks = (q_len + size.q - 1) / size.q, kv_blocks = (kv_len + size.kv - 1) / size.kv;
   std::vector<std::uint8_t> dense;
   ir::Interpreter interpreter(program, bindings);
@@ -29,9 +29,11 @@ inline std::vector<std::uint8_t> brute_force(const ir::Program& program, const i
         for (int row = i * size.q; row < std::min((i + 1) * size.q, q_len); ++row) {
           std::fill(q.begin(), q.end(), row);
           if (kv_len > 0) interpreter.run(context, kv_len, q.data(), kv.data(), nullptr, nullptr, mask.data());
-          for (int k = 0; k < kv_len; ++k) (mask[static_cast<std::size_t>(k)] ? kept : dropped)[static_cast<std::size_t>(k / size.kv)] = true;
+          for (int k = 0; k < kv_len; ++k)
+            (mask[static_cast<std::size_t>(k)] ? kept : dropped)[static_cast<std::size_t>(k / size.kv)] = true;
         }
-        for (std::size_t j = 0; j < static_cast<std::size_t>(kv_blocks); ++j) dense.push_back(!kept[j] ? 0 : dropped[j] ? 1 : 2);
+        for (std::size_t j = 0; j < static_cast<std::size_t>(kv_blocks); ++j)
+          dense.push_back(!kept[j] ? 0 : dropped[j] ? 1 : 2);
       }
   return dense;
 }

@@ -25,7 +25,8 @@ struct Shape {
 /// The lists say what the dense form says, ascending, on both sides.
 void expect_consistent(const BlockMask& mask, const std::vector<std::uint8_t>& dense, const std::string& what) {
   const int rows = mask.q_blocks(), columns = mask.kv_blocks();
-  auto check = [&](std::span<const std::int32_t> counts, std::span<const std::int32_t> indices, int width, bool by_row, int kind, const char* name) {
+  auto check = [&](std::span<const std::int32_t> counts, std::span<const std::int32_t> indices, int width, bool by_row,
+                   int kind, const char* name) {
     const int lists = by_row ? rows : columns, entries = by_row ? columns : rows;
     ASSERT_EQ(counts.size(), static_cast<std::size_t>(mask.batch() * mask.heads() * lists)) << what << name;
     ASSERT_EQ(indices.size(), counts.size() * static_cast<std::size_t>(width)) << what << name;
@@ -67,13 +68,17 @@ void expect_exact(const ModCase& mod, const Shape& shape, int B, int H) {
   options.buffers = buffers;
   const BlockMask mask = BlockMask::create(mod.mask, B, H, shape.q_len, shape.kv_len, options);
   const ir::Bindings bindings = bind_captures(program, declared, params, buffers, "test");
-  const std::string what = fmt::format("{} {} x {} in {} x {}", mod.name, shape.q_len, shape.kv_len, shape.size.q, shape.size.kv);
-  const std::vector<std::uint8_t> expected = program.mask == ir::no_value
-                                                 ? std::vector<std::uint8_t>(static_cast<std::size_t>(B * H * mask.q_blocks() * mask.kv_blocks()), 2)
-                                                 : brute_force(program, bindings, B, H, shape.q_len, shape.kv_len, shape.size);
+  const std::string what =
+      fmt::format("{} {} x {} in {} x {}", mod.name, shape.q_len, shape.kv_len, shape.size.q, shape.size.kv);
+  const std::vector<std::uint8_t> expected =
+      program.mask == ir::no_value
+          ? std::vector<std::uint8_t>(static_cast<std::size_t>(B * H * mask.q_blocks() * mask.kv_blocks()), 2)
+          : brute_force(program, bindings, B, H, shape.q_len, shape.kv_len, shape.size);
   ASSERT_EQ(mask.to_dense(), expected) << what << '\n' << mask.to_string();
   expect_consistent(mask, expected, what);
-  EXPECT_EQ(mask.stats().proved_full + mask.stats().proved_empty + mask.stats().evaluated, static_cast<std::int64_t>(expected.size())) << what;
+  EXPECT_EQ(mask.stats().proved_full + mask.stats().proved_empty + mask.stats().evaluated,
+            static_cast<std::int64_t>(expected.size()))
+      << what;
   EXPECT_EQ(mask.full_blocks(), std::count(expected.begin(), expected.end(), 2)) << what;
   EXPECT_EQ(mask.partial_blocks(), std::count(expected.begin(), expected.end(), 1)) << what;
 
@@ -85,8 +90,9 @@ void expect_exact(const ModCase& mod, const Shape& shape, int B, int H) {
 
 TEST(Exactness, NamedMasks) {
   const Shape shapes[] = {
-      {1, 1, {16, 16}},   {37, 2, {16, 16}},     {63, 65, {16, 32}},    {128, 128, {64, 64}}, {257, 129, {32, 16}},
-      {129, 257, {64, 16}}, {243, 243, {128, 128}}, {1000, 1000, {128, 128}}, {1000, 500, {64, 128}}, {300, 1025, {512, 48}},
+      {1, 1, {16, 16}},       {37, 2, {16, 16}},      {63, 65, {16, 32}},     {128, 128, {64, 64}},
+      {257, 129, {32, 16}},   {129, 257, {64, 16}},   {243, 243, {128, 128}}, {1000, 1000, {128, 128}},
+      {1000, 500, {64, 128}}, {300, 1025, {512, 48}},
   };
   for (const ModCase& mod : mask_cases())
     for (const Shape& shape : shapes) expect_exact(mod, shape, 2, 2);
@@ -96,7 +102,9 @@ TEST(Exactness, RandomMasks) {
   for (std::uint64_t seed = 1; seed <= 150; ++seed) {
     const ModCase mod = random_mod(seed);
     if (mod.mask.is_everything()) continue;
-    const Shape shape{40 + static_cast<int>(seed * 7 % 100), 30 + static_cast<int>(seed * 13 % 120), {16 * (1 + static_cast<int>(seed % 3)), 16 * (1 + static_cast<int>(seed / 3 % 3))}};
+    const Shape shape{40 + static_cast<int>(seed * 7 % 100),
+                      30 + static_cast<int>(seed * 13 % 120),
+                      {16 * (1 + static_cast<int>(seed % 3)), 16 * (1 + static_cast<int>(seed / 3 % 3))}};
     expect_exact(mod, shape, 2, 3);
   }
 }

@@ -14,7 +14,9 @@ using stock::causal;
 using stock::document;
 using stock::sliding_window;
 
-BlockMask make(const MaskMod& mask, int q_len = 1000, int kv_len = 1000, int B = 1, int H = 1) { return BlockMask::create(mask, B, H, q_len, kv_len); }
+BlockMask make(const MaskMod& mask, int q_len = 1000, int kv_len = 1000, int B = 1, int H = 1) {
+  return BlockMask::create(mask, B, H, q_len, kv_len);
+}
 
 template <class F>
 void expect_refused(F&& f, std::initializer_list<const char*> parts) {
@@ -23,7 +25,8 @@ void expect_refused(F&& f, std::initializer_list<const char*> parts) {
     ADD_FAILURE() << "not refused: " << *parts.begin();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::invalid_argument);
-    for (const char* part : parts) EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << part << " in: " << error.what();
+    for (const char* part : parts)
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << part << " in: " << error.what();
   }
 }
 
@@ -63,7 +66,8 @@ TEST(Operations, SliceByBatchAndHead) {
       const BlockMask one = all.slice(b, h);
       EXPECT_EQ(one.batch(), 1);
       EXPECT_EQ(one.heads(), 1);
-      for (int i = 0; i < one.q_blocks(); ++i) EXPECT_EQ(one.full_kv_num_blocks()[static_cast<std::size_t>(i)], std::min(b + 1 + 2 * h, 8));
+      for (int i = 0; i < one.q_blocks(); ++i)
+        EXPECT_EQ(one.full_kv_num_blocks()[static_cast<std::size_t>(i)], std::min(b + 1 + 2 * h, 8));
     }
   EXPECT_EQ(all.slice({}, 1).batch(), 2);
   EXPECT_EQ(all.slice(1, {}).heads(), 3);
@@ -86,7 +90,8 @@ TEST(Operations, SliceByRowsOfBlocks) {
 TEST(Operations, AndOr) {
   const MaskMod near = sliding_window(300), early = mask_mod("kv_idx < 200 && h == 0");
   const BlockMask a = make(near), b = make(early, 1000, 1000, 1, 2);
-  const std::vector<std::uint8_t> x = a.to_dense(), y = b.to_dense(), both = (a & b).to_dense(), any = (a | b).to_dense();
+  const std::vector<std::uint8_t> x = a.to_dense(), y = b.to_dense(), both = (a & b).to_dense(),
+                                  any = (a | b).to_dense();
   ASSERT_EQ((a & b).heads(), 2);
   ASSERT_EQ(both.size(), y.size());
   for (std::size_t i = 0; i < y.size(); ++i) {
@@ -113,7 +118,8 @@ TEST(Operations, AndOr) {
 
 TEST(Operations, FromKvBlocks) {
   const BlockMask made = make(sliding_window(300), 1000, 1000, 2, 1);
-  const BlockMask same = BlockMask::from_kv_blocks(made.kv_num_blocks(), made.kv_indices(), made.full_kv_num_blocks(), made.full_kv_indices(), 2, 1, 1000, 1000);
+  const BlockMask same = BlockMask::from_kv_blocks(made.kv_num_blocks(), made.kv_indices(), made.full_kv_num_blocks(),
+                                                   made.full_kv_indices(), 2, 1, 1000, 1000);
   EXPECT_EQ(made, same);
   // As FlexAttention makes them: kv_blocks wide, entries past the count arbitrary.
   const std::int32_t counts[] = {1, 2}, indices[] = {1, 99, -7, 0, 2, 55};
@@ -122,12 +128,17 @@ TEST(Operations, FromKvBlocks) {
   EXPECT_EQ(flex.q_num_blocks()[2], 1);
 
   const std::int32_t bad_count[] = {1, 4}, descending[] = {1, 0, 0, 2, 1, 0}, outside[] = {1, 0, 0, 0, 3, 0};
-  expect_refused([&] { BlockMask::from_kv_blocks(bad_count, indices, {}, {}, 1, 1, 200, 384); }, {"kv_num_blocks[1] is 4", "0 to 3"});
-  expect_refused([&] { BlockMask::from_kv_blocks(counts, descending, {}, {}, 1, 1, 200, 384); }, {"kv_indices of row 1", "ascend"});
+  expect_refused([&] { BlockMask::from_kv_blocks(bad_count, indices, {}, {}, 1, 1, 200, 384); },
+                 {"kv_num_blocks[1] is 4", "0 to 3"});
+  expect_refused([&] { BlockMask::from_kv_blocks(counts, descending, {}, {}, 1, 1, 200, 384); },
+                 {"kv_indices of row 1", "ascend"});
   expect_refused([&] { BlockMask::from_kv_blocks(counts, outside, {}, {}, 1, 1, 200, 384); }, {"entry 1 is 3"});
-  expect_refused([&] { BlockMask::from_kv_blocks(counts, indices, counts, indices, 1, 1, 200, 384); }, {"block 1 of row 0", "in one"});
-  expect_refused([&] { BlockMask::from_kv_blocks(std::span(counts, 1), indices, {}, {}, 1, 1, 200, 384); }, {"kv_num_blocks has 1", "2"});
-  expect_refused([&] { BlockMask::from_kv_blocks(counts, std::span(indices, 5), {}, {}, 1, 1, 200, 384); }, {"kv_indices has 5"});
+  expect_refused([&] { BlockMask::from_kv_blocks(counts, indices, counts, indices, 1, 1, 200, 384); },
+                 {"block 1 of row 0", "in one"});
+  expect_refused([&] { BlockMask::from_kv_blocks(std::span(counts, 1), indices, {}, {}, 1, 1, 200, 384); },
+                 {"kv_num_blocks has 1", "2"});
+  expect_refused([&] { BlockMask::from_kv_blocks(counts, std::span(indices, 5), {}, {}, 1, 1, 200, 384); },
+                 {"kv_indices has 5"});
 }
 
 TEST(Operations, BadArguments) {

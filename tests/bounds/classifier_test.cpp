@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The classifier as code: run by the interpreter, it is never wrong, and on the stock masks it decides the blocks that the
-// host's classifier decides.
+// The classifier as code: run by the interpreter, it is never wrong, and on the stock masks it decides the blocks that
+// the host's classifier decides.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -20,8 +20,8 @@ using bounds::ClassifierProgram;
 using bounds::Verdict;
 
 /// Minima or maxima of one buffer as the classifier wants them, computed the plain way.
-ir::BoundBuffer extrema_table(const ClassifierProgram& classifier, const ClassifierProgram::Extrema& extrema, const ir::BoundBuffer& source,
-                              std::vector<std::shared_ptr<void>>& memory) {
+ir::BoundBuffer extrema_table(const ClassifierProgram& classifier, const ClassifierProgram::Extrema& extrema,
+                              const ir::BoundBuffer& source, std::vector<std::shared_ptr<void>>& memory) {
   const auto dimension = static_cast<std::size_t>(extrema.dimension);
   ir::BoundBuffer table = source;
   table.dtype = classifier.program.buffers[static_cast<std::size_t>(extrema.buffer_slot)].dtype;
@@ -35,9 +35,12 @@ ir::BoundBuffer extrema_table(const ClassifierProgram& classifier, const Classif
     std::int64_t offset = 0;
     for (std::size_t d = 0; d < index.size(); ++d) offset += index[d] * source.stride_elems[d];
     switch (source.dtype) {
-      case DType::i32: return static_cast<const std::int32_t*>(source.data)[offset];
-      case DType::i8: return static_cast<const std::int8_t*>(source.data)[offset];
-      default: return static_cast<const std::uint8_t*>(source.data)[offset] != 0;
+      case DType::i32:
+        return static_cast<const std::int32_t*>(source.data)[offset];
+      case DType::i8:
+        return static_cast<const std::int8_t*>(source.data)[offset];
+      default:
+        return static_cast<const std::uint8_t*>(source.data)[offset] != 0;
     }
   };
   auto values = std::make_shared<std::vector<std::int32_t>>(static_cast<std::size_t>(elements));
@@ -45,7 +48,8 @@ ir::BoundBuffer extrema_table(const ClassifierProgram& classifier, const Classif
   std::vector<std::int64_t> at(table.shape.size(), 0);
   for (std::int64_t i = 0; i < elements; ++i) {
     std::vector<std::int64_t> index = at;
-    const std::int64_t first = at[dimension] * classifier.granule, last = std::min(first + classifier.granule, source.shape[dimension]);
+    const std::int64_t first = at[dimension] * classifier.granule,
+                       last = std::min(first + classifier.granule, source.shape[dimension]);
     index[dimension] = first;
     std::int64_t value = read(index);
     for (std::int64_t j = first + 1; j < last; ++j) {
@@ -75,7 +79,8 @@ class Bound {
     bindings_.buffers.resize(classifier.program.buffers.size());
     for (const auto& extent : classifier.extents)
       bindings_.params[static_cast<std::size_t>(extent.param)].integer =
-          bindings.buffers[static_cast<std::size_t>(extent.source_slot)].shape[static_cast<std::size_t>(extent.dimension)];
+          bindings.buffers[static_cast<std::size_t>(extent.source_slot)]
+              .shape[static_cast<std::size_t>(extent.dimension)];
     for (const auto& extrema : classifier.extrema)
       bindings_.buffers[static_cast<std::size_t>(extrema.buffer_slot)] =
           extrema_table(classifier, extrema, bindings.buffers[static_cast<std::size_t>(extrema.source_slot)], memory_);
@@ -96,7 +101,8 @@ class Bound {
     ir::Program asked = classifier.program;
     asked.mask = root;
     ir::LaneContext context;
-    context.b = box.b_first, context.h = box.h_first, context.q_len = box.q_len_first, context.kv_len = box.kv_len_first;
+    context.b = box.b_first, context.h = box.h_first, context.q_len = box.q_len_first,
+    context.kv_len = box.kv_len_first;
     // The program may read neither coordinate: they are poisoned.
     const std::int32_t poison = -12345;
     std::uint8_t result = 0;
@@ -136,7 +142,8 @@ TEST(Classifier, AsPreciseAsTheHostOnStockMasks) {
   const int length = 1000, block = 64;
   std::vector<std::int32_t> doc(length), window = {40, 80}, lengths = {900, 300};
   std::vector<std::uint8_t> global(length, 0);
-  for (int i = 0; i < length; ++i) doc[static_cast<std::size_t>(i)] = i / 170, global[static_cast<std::size_t>(i)] = i % 331 == 5;
+  for (int i = 0; i < length; ++i)
+    doc[static_cast<std::size_t>(i)] = i / 170, global[static_cast<std::size_t>(i)] = i % 331 == 5;
 
   struct Case {
     const char* name;
@@ -173,7 +180,8 @@ TEST(Classifier, AsPreciseAsTheHostOnStockMasks) {
     options.granule = block;
     options.use_extrema = true;
     Bound bound(program, bindings, options);
-    EXPECT_LE(bound.classifier.program.insts.size(), c.most_instructions) << c.name << '\n' << ir::print(bound.classifier.program);
+    EXPECT_LE(bound.classifier.program.insts.size(), c.most_instructions) << c.name << '\n'
+                                                                          << ir::print(bound.classifier.program);
     const bounds::HostBufferRanges buffers(program, bindings);
     bounds::Evaluator host(program, {&bindings, &buffers});
     for (int b = 0; b < 2; ++b)

@@ -19,10 +19,13 @@ namespace {
 using bounds::Box;
 using bounds::Knowledge;
 
-ir::Program program_of(const MaskMod& mask, const ScoreMod& score = {}) { return passes::canonicalize(ir::lower(score, mask)); }
+ir::Program program_of(const MaskMod& mask, const ScoreMod& score = {}) {
+  return passes::canonicalize(ir::lower(score, mask));
+}
 
 /// Compares a band with the mask itself at every element.
-void expect_band_exact(const ir::Program& program, const ir::Bindings& bindings, int q_len, int kv_len, const std::string& what) {
+void expect_band_exact(const ir::Program& program, const ir::Bindings& bindings, int q_len, int kv_len,
+                       const std::string& what) {
   const auto band = bounds::row_band(program);
   ASSERT_TRUE(band) << what;
   ir::verify(band->program, "row_band");
@@ -39,8 +42,8 @@ void expect_band_exact(const ir::Program& program, const ir::Bindings& bindings,
   const Elements hi = evaluate_elements(band->program, bindings, band->hi, box, all);
   for (std::size_t i = 0; i < mask.value.size(); ++i) {
     const bool inside = lo.value[i] <= mask.kv_idx[i] && mask.kv_idx[i] < hi.value[i];
-    ASSERT_EQ(inside, mask.value[i] != 0) << what << ": q " << mask.q_idx[i] << " kv " << mask.kv_idx[i] << " band [" << lo.value[i]
-                                          << ", " << hi.value[i] << ")\n"
+    ASSERT_EQ(inside, mask.value[i] != 0) << what << ": q " << mask.q_idx[i] << " kv " << mask.kv_idx[i] << " band ["
+                                          << lo.value[i] << ", " << hi.value[i] << ")\n"
                                           << ir::print(band->program);
   }
 }
@@ -86,13 +89,15 @@ TEST(Band, StockMasksAreBandsWhereTheyAre) {
 
 TEST(Band, OthersAreNot) {
   using namespace stock;
-  for (const MaskMod& mask : {dilated(9, 2), document(), neighborhood(8, 2), odd_keys_only(), checkerboard(), global_or_window(4),
-                              mask_mod("q_idx != kv_idx"), mask_mod("kv_idx < 3 || kv_idx > 9"), mask_mod("abs(q_idx - kv_idx) > 3")})
+  for (const MaskMod& mask :
+       {dilated(9, 2), document(), neighborhood(8, 2), odd_keys_only(), checkerboard(), global_or_window(4),
+        mask_mod("q_idx != kv_idx"), mask_mod("kv_idx < 3 || kv_idx > 9"), mask_mod("abs(q_idx - kv_idx) > 3")})
     EXPECT_FALSE(bounds::row_band(program_of(mask)));
   EXPECT_FALSE(bounds::row_band(program_of(MaskMod())));
   EXPECT_FALSE(bounds::row_band(program_of(mask_mod("3 * kv_idx <= q_idx"))));  // wraps past 715,827,882
   // kv_idx + w may wrap: it is not monotone in kv_idx.
-  EXPECT_FALSE(bounds::row_band(program_of(mask_mod("kv_idx + w > q_idx", Captures{{ParamDecl{"w", Type::i32, 0, 0, true}}, {}}))));
+  EXPECT_FALSE(bounds::row_band(
+      program_of(mask_mod("kv_idx + w > q_idx", Captures{{ParamDecl{"w", Type::i32, 0, 0, true}}, {}}))));
 }
 
 TEST(Band, RandomMasksAgreeWherever) {
@@ -109,9 +114,12 @@ TEST(Band, RandomMasksAgreeWherever) {
     const Elements hi = evaluate_elements(band->program, sample.bindings, band->hi, sample.box, 300);
     for (std::size_t i = 0; i < mask.value.size(); ++i) {
       // Elements of the three runs differ where they are sampled: compare at the mask's own.
-      if (lo.q_idx[i] != mask.q_idx[i] || hi.q_idx[i] != mask.q_idx[i] || lo.kv_idx[i] != mask.kv_idx[i] || hi.kv_idx[i] != mask.kv_idx[i]) continue;
+      if (lo.q_idx[i] != mask.q_idx[i] || hi.q_idx[i] != mask.q_idx[i] || lo.kv_idx[i] != mask.kv_idx[i] ||
+          hi.kv_idx[i] != mask.kv_idx[i])
+        continue;
       ASSERT_EQ(lo.value[i] <= mask.kv_idx[i] && mask.kv_idx[i] < hi.value[i], mask.value[i] != 0)
-          << "seed " << seed << " q " << mask.q_idx[i] << " kv " << mask.kv_idx[i] << " [" << lo.value[i] << ", " << hi.value[i] << ")\n"
+          << "seed " << seed << " q " << mask.q_idx[i] << " kv " << mask.kv_idx[i] << " [" << lo.value[i] << ", "
+          << hi.value[i] << ")\n"
           << ir::print(band->program);
     }
   }
@@ -119,7 +127,8 @@ TEST(Band, RandomMasksAgreeWherever) {
 }
 
 bool any_row_empty(const ir::Program& program, const ir::Bindings& bindings, int q_len, int kv_len) {
-  const Elements mask = evaluate_elements(program, bindings, program.mask, Box::whole(1, 1, q_len, kv_len), q_len * kv_len);
+  const Elements mask =
+      evaluate_elements(program, bindings, program.mask, Box::whole(1, 1, q_len, kv_len), q_len * kv_len);
   std::vector<bool> kept(static_cast<std::size_t>(q_len), false);
   for (std::size_t i = 0; i < mask.value.size(); ++i)
     if (mask.value[i] != 0) kept[static_cast<std::size_t>(mask.q_idx[i])] = true;
@@ -172,10 +181,12 @@ TEST(Rows, ProofsHold) {
     if (sample.program.mask == ir::no_value) continue;
     const bounds::HostBufferRanges buffers(sample.program, sample.bindings);
     const int q_len = 1 + static_cast<int>(seed % 23), kv_len = 1 + static_cast<int>(seed % 31);
-    if (!bounds::rows_nonempty(bounds::row_safety(sample.program), {&sample.bindings, &buffers}, 1, 1, q_len, kv_len)) continue;
+    if (!bounds::rows_nonempty(bounds::row_safety(sample.program), {&sample.bindings, &buffers}, 1, 1, q_len, kv_len))
+      continue;
     ++proved;
-    ASSERT_FALSE(any_row_empty(sample.program, sample.bindings, q_len, kv_len)) << "seed " << seed << " " << q_len << " x " << kv_len << '\n'
-                                                                               << ir::print(sample.program);
+    ASSERT_FALSE(any_row_empty(sample.program, sample.bindings, q_len, kv_len))
+        << "seed " << seed << " " << q_len << " x " << kv_len << '\n'
+        << ir::print(sample.program);
   }
   EXPECT_GT(proved, 400);
 }
@@ -196,7 +207,9 @@ TEST(ScoreBound, SoftCaps) {
   EXPECT_FALSE(bounds::score_bound(program_of({}, stock::alibi()), {}, Box::anything()));
   EXPECT_FALSE(bounds::score_bound(program_of({}, stock::times_two()), {}, Box::anything()));
   EXPECT_FALSE(bounds::score_bound(program_of({}, {}), {}, Box::anything()));
-  EXPECT_NEAR(bounds::score_bound(program_of({}, score_mod("clamp(score, -4.0, 9.0)")), {}, Box::anything()).value_or(0), 9, 1e-9);
+  EXPECT_NEAR(
+      bounds::score_bound(program_of({}, score_mod("clamp(score, -4.0, 9.0)")), {}, Box::anything()).value_or(0), 9,
+      1e-9);
 }
 
 TEST(Guards, ConditionsAreCheckedPerCall) {
@@ -223,7 +236,8 @@ TEST(Guards, ConditionsAreCheckedPerCall) {
   EXPECT_FALSE(bounds::loads_in_range(bias, bias_guards, values, 3, 8, 65, 64));
   EXPECT_FALSE(bounds::loads_in_range(bias, bias_guards, values, 3, 9, 64, 64));
 
-  const ir::Program nested = program_of(mask_mod("doc[doc[q_idx]] == 1 && doc[kv_idx % 16] > 0", Captures{{}, {BufferDecl{"doc", DType::i32, 1}}}));
+  const ir::Program nested = program_of(
+      mask_mod("doc[doc[q_idx]] == 1 && doc[kv_idx % 16] > 0", Captures{{}, {BufferDecl{"doc", DType::i32, 1}}}));
   const bounds::LoadGuards nested_guards = bounds::load_guards(nested);
   EXPECT_EQ(nested_guards.kept.size(), 1u);
   EXPECT_EQ(nested_guards.droppable.size(), 2u);
@@ -232,12 +246,14 @@ TEST(Guards, ConditionsAreCheckedPerCall) {
 }
 
 TEST(DeadMods, ProvedMasksDisappear) {
-  for (const char* text : {"q_idx >= 0", "kv_idx < kv_len", "q_idx < q_len && kv_idx >= 0", "q_idx % 4 < 4", "abs(q_idx - kv_idx) >= 0",
-                           "kv_idx <= q_idx || kv_idx > q_idx - 1 || true", "q_idx - kv_idx <= q_idx"}) {
+  for (const char* text :
+       {"q_idx >= 0", "kv_idx < kv_len", "q_idx < q_len && kv_idx >= 0", "q_idx % 4 < 4", "abs(q_idx - kv_idx) >= 0",
+        "kv_idx <= q_idx || kv_idx > q_idx - 1 || true", "q_idx - kv_idx <= q_idx"}) {
     const ir::Program program = passes::canonicalize(bounds::drop_dead_mods(program_of(mask_mod(text))));
     EXPECT_EQ(program.mask, ir::no_value) << text << '\n' << ir::print(program);
   }
-  const ir::Program part = passes::canonicalize(bounds::drop_dead_mods(program_of(mask_mod("q_idx >= kv_idx && kv_idx % 8 >= 0"))));
+  const ir::Program part =
+      passes::canonicalize(bounds::drop_dead_mods(program_of(mask_mod("q_idx >= kv_idx && kv_idx % 8 >= 0"))));
   EXPECT_EQ(part.insts, program_of(stock::causal()).insts);
   const ir::Program nothing = bounds::drop_dead_mods(program_of(mask_mod("kv_idx < -1")));
   ASSERT_NE(nothing.mask, ir::no_value);
@@ -246,7 +262,8 @@ TEST(DeadMods, ProvedMasksDisappear) {
 
 TEST(Explain, SaysWhatIsProved) {
   const std::string text = bounds::explain_bounds(program_of(stock::sliding_window(1024), stock::soft_cap(30.0f)));
-  for (const char* part : {"band: row keeps", "rows: every row keeps kv_idx = q_idx, where q_len <= kv_len", "score: within +-30", "classifier: "})
+  for (const char* part : {"band: row keeps", "rows: every row keeps kv_idx = q_idx, where q_len <= kv_len",
+                           "score: within +-30", "classifier: "})
     EXPECT_NE(text.find(part), std::string::npos) << part << " in\n" << text;
 }
 

@@ -18,7 +18,7 @@ namespace attnc::testing {
 struct Sample {
   ir::Program program;  ///< canonicalized; has a mask and, half the time, a score
   ir::Bindings bindings;
-  bounds::Box box;      ///< a block inside the lengths; b, h and the lengths are points
+  bounds::Box box;  ///< a block inside the lengths; b, h and the lengths are points
   std::vector<std::shared_ptr<void>> memory;
 };
 
@@ -31,7 +31,7 @@ struct Elements {
   std::vector<double> value;  ///< integers and booleans exactly (below 2^53)
 };
 /// Up to `most` elements of the box, its corners first; all of them if they are no more.
-Elements evaluate_elements(const ir::Program& program, const ir::Bindings& bindings, ir::ValueId value, const bounds::Box& box,
-                           int most);
+Elements evaluate_elements(const ir::Program& program, const ir::Bindings& bindings, ir::ValueId value,
+                           const bounds::Box& box, int most);
 
 }  // namespace attnc::testing

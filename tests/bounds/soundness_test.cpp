@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Nothing the analysis says is ever wrong: over random expressions and boxes, every element lies in every value's range,
-// and no block is called full or empty that is not.
+// Nothing the analysis says is ever wrong: over random expressions and boxes, every element lies in every value's
+// range, and no block is called full or empty that is not.
 //
 //   ATTNC_BOUNDS_PAIRS   how many (expression, block) pairs; 20,000 unless told, 1,000,000 in the long mode
 //   ATTNC_BOUNDS_SEED    the first seed; each pair's own seed is printed when it fails, so PAIRS=1 SEED=n replays it
@@ -24,8 +24,10 @@ std::uint64_t from_environment(const char* name, std::uint64_t fallback) {
 
 bool contains(const bounds::ValueRange& range, double value) {
   switch (range.type) {
-    case Type::boolean: return value != 0 ? range.may_be_true : range.may_be_false;
-    case Type::f32: return std::isnan(value) ? range.may_be_nan : value >= range.real_lo && value <= range.real_hi;
+    case Type::boolean:
+      return value != 0 ? range.may_be_true : range.may_be_false;
+    case Type::f32:
+      return std::isnan(value) ? range.may_be_nan : value >= range.real_lo && value <= range.real_hi;
     default: {
       if (std::fabs(value) >= 0x1p53) return true;  // the interpreter's double is no longer exact
       const auto integer = static_cast<std::int64_t>(value);
@@ -36,15 +38,17 @@ bool contains(const bounds::ValueRange& range, double value) {
 
 std::string describe(const Sample& sample, std::uint64_t seed) {
   const bounds::Box& box = sample.box;
-  std::string text = fmt::format("seed {}: q [{}, {}] of {}, kv [{}, {}] of {}, b {}, h {}\n", seed, box.q_first, box.q_last,
-                                 box.q_len_first, box.kv_first, box.kv_last, box.kv_len_first, box.b_first, box.h_first);
+  std::string text =
+      fmt::format("seed {}: q [{}, {}] of {}, kv [{}, {}] of {}, b {}, h {}\n", seed, box.q_first, box.q_last,
+                  box.q_len_first, box.kv_first, box.kv_last, box.kv_len_first, box.b_first, box.h_first);
   for (std::size_t i = 0; i < sample.bindings.params.size(); ++i)
     text += fmt::format("param {} = {} / {}\n", i, sample.bindings.params[i].integer, sample.bindings.params[i].real);
   return text + ir::print(sample.program);
 }
 
 TEST(Soundness, RangesHoldEveryElement) {
-  const std::uint64_t pairs = from_environment("ATTNC_BOUNDS_PAIRS", 20000), first = from_environment("ATTNC_BOUNDS_SEED", 1);
+  const std::uint64_t pairs = from_environment("ATTNC_BOUNDS_PAIRS", 20000),
+                      first = from_environment("ATTNC_BOUNDS_SEED", 1);
   RecordProperty("first_seed", std::to_string(first));
   std::uint64_t full = 0, empty = 0, undecided_pure = 0;
   for (std::uint64_t seed = first; seed < first + pairs; ++seed) {
@@ -71,9 +75,9 @@ TEST(Soundness, RangesHoldEveryElement) {
     const Elements value = evaluate_elements(sample.program, sample.bindings, id, sample.box, 100);
     for (std::size_t i = 0; i < value.value.size(); ++i) {
       ASSERT_TRUE(contains(range, value.value[i]))
-          << "%" << id << " is " << value.value[i] << " at q " << value.q_idx[i] << ", kv " << value.kv_idx[i] << ", outside ["
-          << range.lo << ", " << range.hi << "] or [" << range.real_lo << ", " << range.real_hi << "] nan " << range.may_be_nan << "; "
-          << describe(sample, seed);
+          << "%" << id << " is " << value.value[i] << " at q " << value.q_idx[i] << ", kv " << value.kv_idx[i]
+          << ", outside [" << range.lo << ", " << range.hi << "] or [" << range.real_lo << ", " << range.real_hi
+          << "] nan " << range.may_be_nan << "; " << describe(sample, seed);
       ASSERT_TRUE(contains(wide, value.value[i])) << "without bindings: %" << id << "; " << describe(sample, seed);
     }
   }

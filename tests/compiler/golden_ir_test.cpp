@@ -18,10 +18,12 @@ std::string stages(const ScoreMod& score, const MaskMod& mask) {
   const ir::Program lowered = ir::lower(score, mask);
   const ir::Program canonical = passes::canonicalize(lowered);
   const ir::Program kernel = passes::kernel_form(canonical);
-  std::string text = "== lowered\n" + ir::print(lowered) + "== canonical\n" + ir::print(canonical) + "== signature text\n" +
-                     ir::print(canonical, true) + "== kernel form\n" + ir::print(kernel) + "== placement of the kernel form\n";
+  std::string text = "== lowered\n" + ir::print(lowered) + "== canonical\n" + ir::print(canonical) +
+                     "== signature text\n" + ir::print(canonical, true) + "== kernel form\n" + ir::print(kernel) +
+                     "== placement of the kernel form\n";
   const auto levels = passes::placement(kernel);
-  for (std::size_t id = 0; id < levels.size(); ++id) text += "%" + std::to_string(id) + " " + std::string(ir::name(levels[id])) + "\n";
+  for (std::size_t id = 0; id < levels.size(); ++id)
+    text += "%" + std::to_string(id) + " " + std::string(ir::name(levels[id])) + "\n";
   return text;
 }
 

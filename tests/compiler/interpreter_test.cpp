@@ -16,7 +16,8 @@ namespace {
 
 constexpr double inf = std::numeric_limits<double>::infinity();
 
-double value_of(const Expr& expression, double score = 0, int q = 0, int kv = 0, const ir::Bindings* bindings = nullptr) {
+double value_of(const Expr& expression, double score = 0, int q = 0, int kv = 0,
+                const ir::Bindings* bindings = nullptr) {
   const ir::Program program = ir::lower(ScoreMod(expression), {});
   const ir::Bindings defaults = bindings ? *bindings : ir::Bindings::defaults(program);
   ir::Interpreter interpreter(program, defaults);
@@ -89,8 +90,12 @@ TEST(HalfFloats, RoundTripAndRounding) {
   for (std::uint32_t bits = 0; bits < 65536; ++bits) {
     const auto half = static_cast<std::uint16_t>(bits);
     const float f16 = ir::f16_to_float(half), bf16 = ir::bf16_to_float(half);
-    if (!std::isnan(f16)) { ASSERT_EQ(ir::float_to_f16(f16), half) << bits; }
-    if (!std::isnan(bf16)) { ASSERT_EQ(ir::float_to_bf16(bf16), half) << bits; }
+    if (!std::isnan(f16)) {
+      ASSERT_EQ(ir::float_to_f16(f16), half) << bits;
+    }
+    if (!std::isnan(bf16)) {
+      ASSERT_EQ(ir::float_to_bf16(bf16), half) << bits;
+    }
   }
   EXPECT_EQ(ir::float_to_f16(65519.996f), 0x7bff);
   EXPECT_EQ(ir::float_to_f16(65520.0f), 0x7c00);
@@ -107,7 +112,8 @@ TEST(Verifier, NamesWhatIsWrong) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::internal);
-    EXPECT_NE(std::string(error.what()).find("an operand does not precede its user after a test"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("an operand does not precede its user after a test"), std::string::npos)
+        << error.what();
   }
   program = ir::lower(ScoreMod(s() + 1.0f), {});
   program.insts[2].type = Type::i32;

@@ -37,9 +37,11 @@ TEST(Fold, KeepsWhatFloatsDoNotAllow) {
 
 TEST(Signature, DependsOnMeaningOnly) {
   const auto text = [](const MaskMod& mask) { return ir::print(passes::canonicalize(ir::lower({}, mask)), true); };
-  EXPECT_EQ(text(stock::sliding_window(param("window", 5))), text(stock::sliding_window(param("w", 900)))) << "names and defaults";
+  EXPECT_EQ(text(stock::sliding_window(param("window", 5))), text(stock::sliding_window(param("w", 900))))
+      << "names and defaults";
   EXPECT_NE(text(stock::sliding_window(5)), text(stock::sliding_window(6)));
-  EXPECT_EQ(text(MaskMod(q() >= kv() && kv() + q() > 3)), text(MaskMod(q() >= kv() && q() + kv() > 3))) << "order of operands";
+  EXPECT_EQ(text(MaskMod(q() >= kv() && kv() + q() > 3)), text(MaskMod(q() >= kv() && q() + kv() > 3)))
+      << "order of operands";
 }
 
 TEST(Placement, LevelsOfANeighborhood) {
@@ -51,7 +53,9 @@ TEST(Placement, LevelsOfANeighborhood) {
       const bool of_q = program[inst.operands[0]].input == Input::q_idx;
       EXPECT_EQ(levels[id], of_q ? ir::Level::row : ir::Level::column);
     }
-    if (inst.op == Op::abs) { EXPECT_EQ(levels[id], ir::Level::element); }
+    if (inst.op == Op::abs) {
+      EXPECT_EQ(levels[id], ir::Level::element);
+    }
   }
 }
 
@@ -59,7 +63,9 @@ TEST(Placement, DifferencesAreDiagonal) {
   const ir::Program program = passes::canonicalize(ir::lower(stock::relative_bias(100), {}));
   const auto levels = passes::placement(program);
   for (std::size_t id = 0; id < program.insts.size(); ++id)
-    if (program.insts[id].op == Op::load) { EXPECT_EQ(levels[id], ir::Level::diagonal); }
+    if (program.insts[id].op == Op::load) {
+      EXPECT_EQ(levels[id], ir::Level::diagonal);
+    }
 }
 
 /// The kernel form computes the same score, in log2 units, up to float reassociation.
@@ -67,7 +73,14 @@ TEST(KernelForm, KeepsTheScore) {
   for (std::uint64_t seed = 0; seed < 400; ++seed) {
     const testing::ModCase mods = testing::random_mod(seed);
     if (mods.score.is_identity()) continue;
-    testing::Problem problem({.batch = 2, .q_heads = 2, .kv_heads = 1, .q_len = 8, .kv_len = 9, .head_dim = 16, .head_dim_v = 16, .seed = seed});
+    testing::Problem problem({.batch = 2,
+                              .q_heads = 2,
+                              .kv_heads = 1,
+                              .q_len = 8,
+                              .kv_len = 9,
+                              .head_dim = 16,
+                              .head_dim_v = 16,
+                              .seed = seed});
     mods.bind(problem);
     const ir::Program plain = ir::lower(mods.score, mods.mask);
     const ir::Program kernel = passes::kernel_form(passes::canonicalize(plain));
@@ -82,7 +95,8 @@ TEST(KernelForm, KeepsTheScore) {
       const ir::LaneContext context{1, 1, 8, 9, scale};
       a.run(context, 1, &q_idx, &kv_idx, &score, &expected, &expected_mask);
       b.run(context, 1, &q_idx, &kv_idx, &dot, &actual, &actual_mask);
-      ASSERT_NEAR(actual, expected * 1.4426950408889634, 2e-5) << "seed " << seed << "\n" << ir::print(plain) << ir::print(kernel);
+      ASSERT_NEAR(actual, expected * 1.4426950408889634, 2e-5) << "seed " << seed << "\n"
+                                                               << ir::print(plain) << ir::print(kernel);
       ASSERT_EQ(actual_mask, expected_mask) << "seed " << seed;
     }
   }

@@ -14,8 +14,8 @@
 namespace attnc::cpu {
 namespace {
 
-bounds::Verdict interpreted(const ir::Program& program, const ir::Bindings& bindings, int b, int h, int q0, int q1, int kv0,
-                            int kv1, int q_len, int kv_len) {
+bounds::Verdict interpreted(const ir::Program& program, const ir::Bindings& bindings, int b, int h, int q0, int q1,
+                            int kv0, int kv1, int q_len, int kv_len) {
   ir::Interpreter interpreter(program, bindings);
   bool any = false, all = true;
   const auto keys = static_cast<std::size_t>(kv1 - kv0);
@@ -35,11 +35,14 @@ void compare(const MaskMod& mask, int q_len, int kv_len, std::uint64_t seed) {
   ir::Bindings bindings = ir::Bindings::defaults(program);
   std::vector<std::int32_t> table(static_cast<std::size_t>(std::max(q_len, kv_len)));
   for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<std::int32_t>(i / 97);
-  for (ir::BoundBuffer& buffer : bindings.buffers) buffer = {table.data(), DType::i32, {static_cast<std::int64_t>(table.size())}, {1}};
+  for (ir::BoundBuffer& buffer : bindings.buffers)
+    buffer = {table.data(), DType::i32, {static_cast<std::int64_t>(table.size())}, {1}};
   const MaskEvaluator evaluator(program);
   MaskEvaluator::Bound bound = evaluator.bind(bindings);
   std::mt19937_64 random(seed);
-  auto pick = [&](int low, int high) { return low + static_cast<int>(random() % static_cast<std::uint64_t>(high - low)); };
+  auto pick = [&](int low, int high) {
+    return low + static_cast<int>(random() % static_cast<std::uint64_t>(high - low));
+  };
   int verdicts[3] = {};
   for (int i = 0; i < 300; ++i) {
     const int q0 = pick(0, q_len), kv0 = pick(0, kv_len);

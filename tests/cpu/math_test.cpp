@@ -26,7 +26,8 @@ std::vector<float> evaluate(const std::string& score_text, const std::vector<flo
   options.scale = 1.0f;
   options.lse = TensorView(lse.data(), DType::f32, {1, 1, n});
   attention.forward(TensorView(x.data(), DType::f32, {1, 1, n, 1}), TensorView(&one, DType::f32, {1, 1, 1, 1}),
-                    TensorView(&one, DType::f32, {1, 1, 1, 1}), TensorView(out.data(), DType::f32, {1, 1, n, 1}), options);
+                    TensorView(&one, DType::f32, {1, 1, 1, 1}), TensorView(out.data(), DType::f32, {1, 1, n, 1}),
+                    options);
   return lse;
 }
 
@@ -106,10 +107,13 @@ TEST(Math, SineAndCosine) {
 TEST(Math, Powers) {
   for (const char* exponent : {"0.0", "1.0", "2.5", "-1.5", "3.0", "-2.0", "11.0", "0.5"}) {
     const double y = std::stod(exponent);
-    expect_close("pow(score, " + std::string(exponent) + ")", logarithmic(-6, 3, 2001), [y](double x) { return std::pow(x, y); });
-    expect_close("pow(score, " + std::string(exponent) + ")", {0.0f, 1.0f, -1.0f, NAN}, [y](double x) { return std::pow(x, y); });
+    expect_close("pow(score, " + std::string(exponent) + ")", logarithmic(-6, 3, 2001),
+                 [y](double x) { return std::pow(x, y); });
+    expect_close("pow(score, " + std::string(exponent) + ")", {0.0f, 1.0f, -1.0f, NAN},
+                 [y](double x) { return std::pow(x, y); });
   }
-  expect_close("pow(1.7, score)", linear(-150, 150, 2001), [](double x) { return std::pow(static_cast<double>(1.7f), x); });
+  expect_close("pow(1.7, score)", linear(-150, 150, 2001),
+               [](double x) { return std::pow(static_cast<double>(1.7f), x); });
 }
 
 TEST(Math, Roots) {
@@ -124,8 +128,10 @@ TEST(Math, RoundingAndSigns) {
   expect_close("ceil(score)", halves, [](double x) { return std::ceil(x); });
   expect_close("sign(score)", halves, [](double x) { return static_cast<double>((x > 0) - (x < 0)); });
   expect_close("sign(score)", {NAN}, [](double) { return 0.0; });
-  expect_close("min(score, 1.0)", {NAN, infinity, -2.0f, 2.0f}, [](double x) { return std::isnan(x) ? x : std::fmin(x, 1.0); });
-  expect_close("max(1.0, score)", {NAN, -infinity, -2.0f, 2.0f}, [](double x) { return std::isnan(x) ? x : std::fmax(x, 1.0); });
+  expect_close("min(score, 1.0)", {NAN, infinity, -2.0f, 2.0f},
+               [](double x) { return std::isnan(x) ? x : std::fmin(x, 1.0); });
+  expect_close("max(1.0, score)", {NAN, -infinity, -2.0f, 2.0f},
+               [](double x) { return std::isnan(x) ? x : std::fmax(x, 1.0); });
 }
 
 TEST(Math, CastsSaturate) {
@@ -169,7 +175,8 @@ TEST(Math, IntegerDivisionByAValue) {
           if (type == "i32") want = ir::semantics::wrap(want, Type::i32);
           const auto at = static_cast<std::size_t>(i);
           ASSERT_NEAR(low[at], static_cast<double>(want & 4095), 4e-7 * 4095) << type << ' ' << a << op << b;
-          ASSERT_NEAR(high[at], static_cast<double>(want >> 12), 4e-7 * std::fabs(static_cast<double>(want >> 12))) << type << ' ' << a << op << b;
+          ASSERT_NEAR(high[at], static_cast<double>(want >> 12), 4e-7 * std::fabs(static_cast<double>(want >> 12)))
+              << type << ' ' << a << op << b;
         }
       }
     }

@@ -63,7 +63,8 @@ TEST_P(Targets, ExplainsItself) {
 }
 
 #if defined(__x86_64__)
-INSTANTIATE_TEST_SUITE_P(X86, Targets, ::testing::Values(Target{"x86-64", ""}, Target{"", "128"}, Target{"", "256"}, Target{"", ""}));
+INSTANTIATE_TEST_SUITE_P(X86, Targets,
+                         ::testing::Values(Target{"x86-64", ""}, Target{"", "128"}, Target{"", "256"}, Target{"", ""}));
 #else
 INSTANTIATE_TEST_SUITE_P(Host, Targets, ::testing::Values(Target{"", ""}));
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Compiles variants for every architecture without a GPU, and fails on spills, on ptxas' performance warnings, and on a plan
-// over its shared memory. A sample of everything by default; ATTNC_COMPILE_ALL=1 compiles the whole product.
+// Compiles variants for every architecture without a GPU, and fails on spills, on ptxas' performance warnings, and on a
+// plan over its shared memory. A sample of everything by default; ATTNC_COMPILE_ALL=1 compiles the whole product.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -32,8 +32,9 @@ struct Job {
 };
 
 const std::vector<std::string> targets = {"sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a", "sm_120a"};
-const std::vector<std::pair<int, int>> dims = {{16, 16},   {32, 32},   {40, 40},   {64, 64},   {72, 72},   {80, 80},  {96, 96}, {112, 112},
-                                               {128, 128}, {160, 160}, {192, 192}, {256, 256}, {192, 128}, {64, 32}, {32, 64}};
+const std::vector<std::pair<int, int>> dims = {{16, 16},   {32, 32},   {40, 40},   {64, 64},   {72, 72},
+                                               {80, 80},   {96, 96},   {112, 112}, {128, 128}, {160, 160},
+                                               {192, 192}, {256, 256}, {192, 128}, {64, 32},   {32, 64}};
 const std::vector<DType> dtypes = {DType::bf16, DType::f16, DType::f32};
 
 bool compile_all() { return std::getenv("ATTNC_COMPILE_ALL") != nullptr; }
@@ -48,7 +49,8 @@ bool has_nvrtc(std::string* why) {
   }
 }
 
-Job make_job(const ModCase& mods, const std::string& target, DType dtype, std::pair<int, int> dim, bool table = false, int vector_bytes = 16) {
+Job make_job(const ModCase& mods, const std::string& target, DType dtype, std::pair<int, int> dim, bool table = false,
+             int vector_bytes = 16) {
   Job job{mods, {}};
   job.request.target = plan::target_from_name(target);
   job.request.dtype = dtype;
@@ -59,8 +61,8 @@ Job make_job(const ModCase& mods, const std::string& target, DType dtype, std::p
   return job;
 }
 
-/// f32 from head dimension 160 on: the accumulators of 16 rows and the three TF32 parts of an operand need more than 255
-/// registers, and splitting a head between warps is not done yet (templates/sm80/README.md). Correct, and slow.
+/// f32 from head dimension 160 on: the accumulators of 16 rows and the three TF32 parts of an operand need more than
+/// 255 registers, and splitting a head between warps is not done yet (templates/sm80/README.md). Correct, and slow.
 bool spills_by_design(const Job& job) {
   return job.request.dtype == DType::f32 && std::max(job.request.head_dim_qk, job.request.head_dim_v) >= 160;
 }
@@ -75,9 +77,11 @@ std::string problem_of(const Job& job) {
     if (usage.registers == 0) return "no resource report in the log:\n" + compiled.log;
     std::string problem;
     if (usage.spill_store_bytes + usage.spill_load_bytes > 0 && !spills_by_design(job))
-      problem += fmt::format("{} bytes of spill stores, {} of loads, {} registers; ", usage.spill_store_bytes, usage.spill_load_bytes, usage.registers);
+      problem += fmt::format("{} bytes of spill stores, {} of loads, {} registers; ", usage.spill_store_bytes,
+                             usage.spill_load_bytes, usage.registers);
     if (source.plan.smem_bytes + usage.static_smem_bytes > job.request.target.smem_limit_bytes)
-      problem += fmt::format("{} bytes of shared memory, the limit is {}; ", source.plan.smem_bytes + usage.static_smem_bytes, job.request.target.smem_limit_bytes);
+      problem += fmt::format("{} bytes of shared memory, the limit is {}; ",
+                             source.plan.smem_bytes + usage.static_smem_bytes, job.request.target.smem_limit_bytes);
     for (const std::string& warning : cuda::parse_warnings(compiled.log)) problem += warning + "; ";
     return problem.empty() ? "" : problem + plan::print(source.plan);
   } catch (const Error& error) {
@@ -108,8 +112,8 @@ void expect_clean(const std::vector<Job>& jobs) {
   ::testing::Test::RecordProperty("compiled", static_cast<int>(jobs.size()));
 }
 
-/// Every `step`-th job, and all of them on request. Steps share no factor with the loops' extents, so that a sample meets
-/// every value of every dimension.
+/// Every `step`-th job, and all of them on request. Steps share no factor with the loops' extents, so that a sample
+/// meets every value of every dimension.
 std::vector<Job> sample(std::vector<Job> jobs, std::size_t step) {
   if (compile_all()) return jobs;
   std::vector<Job> kept;

@@ -93,28 +93,36 @@ TEST(Layout, LaunchArguments) {
   source += fmt::format("static_assert(sizeof(ForwardArguments) == {}, \"size\");\n", sizeof(ForwardArguments));
   EXPECT_EQ(messages_of(source + body), "");
   // The test itself can fail.
-  EXPECT_NE(messages_of(source + "static_assert(" + offset_text("ForwardArguments", "q") + " == 8, \"moved\");\n" + body), "");
+  EXPECT_NE(
+      messages_of(source + "static_assert(" + offset_text("ForwardArguments", "q") + " == 8, \"moved\");\n" + body),
+      "");
 }
 
 TEST(Layout, Params) {
   if (!has_nvrtc()) GTEST_SKIP() << "no NVRTC";
   Captures captures;
-  const auto add = [&](const char* param_name, Type type) { captures.params.push_back({param_name, type, 0, 0, true}); };
+  const auto add = [&](const char* param_name, Type type) {
+    captures.params.push_back({param_name, type, 0, 0, true});
+  };
   add("a", Type::f32), add("wide", Type::i64), add("flag", Type::boolean), add("n", Type::i32);
-  captures.buffers = {{"scalar", DType::f32, 0}, {"line", DType::bf16, 1}, {"grid", DType::i64, 3}, {"unused", DType::boolean, 5}};
-  const ScoreMod score = score_mod(
-      "score * a + f32(wide) + f32(n) + (flag ? 1.0 : 0.0) + scalar[] + line[q_idx] + f32(grid[b, h, q_idx])", captures);
+  captures.buffers = {
+      {"scalar", DType::f32, 0}, {"line", DType::bf16, 1}, {"grid", DType::i64, 3}, {"unused", DType::boolean, 5}};
+  const ScoreMod score =
+      score_mod("score * a + f32(wide) + f32(n) + (flag ? 1.0 : 0.0) + scalar[] + line[q_idx] + f32(grid[b, h, q_idx])",
+                captures);
   const ir::Program program = passes::canonicalize(ir::lower(score, {}));
   const cuda::ParamLayout layout = cuda::param_layout(program);
-  std::string source = "#include \"mods_prelude.cuh\"\nnamespace attnc::mods {\nstruct Mods {\n" + cuda::print_params(program, false) + "};\n" +
-                       cuda::print_layout_checks(program, "Mods");
+  std::string source = "#include \"mods_prelude.cuh\"\nnamespace attnc::mods {\nstruct Mods {\n" +
+                       cuda::print_params(program, false) + "};\n" + cuda::print_layout_checks(program, "Mods");
   const auto params = cuda::param_names(program, false), buffers = cuda::buffer_names(program, false);
   for (std::size_t i = 0; i < params.size(); ++i)
-    source += fmt::format("static_assert({} == {}, \"{}\");\n", offset_text("Mods::Params", params[i]), layout.params[i].offset_bytes, params[i]);
+    source += fmt::format("static_assert({} == {}, \"{}\");\n", offset_text("Mods::Params", params[i]),
+                          layout.params[i].offset_bytes, params[i]);
   for (std::size_t i = 0; i < buffers.size(); ++i) {
     const int offset = layout.buffers[i].offset_bytes, rank = layout.buffers[i].rank;
     const auto same = [&](const std::string& field, int expected) {
-      source += fmt::format("static_assert({} == {}, \"{}\");\n", offset_text("Mods::Params", buffers[i] + field), expected, buffers[i] + field);
+      source += fmt::format("static_assert({} == {}, \"{}\");\n", offset_text("Mods::Params", buffers[i] + field),
+                            expected, buffers[i] + field);
     };
     same(".data", offset);
     if (rank == 0) continue;

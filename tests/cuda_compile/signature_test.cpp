@@ -24,7 +24,8 @@ std::string signature(const ScoreMod& score, const MaskMod& mask, const cuda::Ke
 }
 
 TEST(Signature, TextLambdaAndNamesDoNotMatter) {
-  const std::string lambda = signature(score_mod([cap = param("cap", 30.0f)](Score s, Index, Index, Index, Index) { return cap * tanh(s / cap); }), {});
+  const std::string lambda = signature(
+      score_mod([cap = param("cap", 30.0f)](Score s, Index, Index, Index, Index) { return cap * tanh(s / cap); }), {});
   Captures captures;
   captures.params.push_back({"another_name", Type::f32, 50.0, 0, true});
   EXPECT_EQ(lambda, signature(score_mod("another_name * tanh(score / another_name)", captures), {}));

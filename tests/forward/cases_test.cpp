@@ -13,7 +13,13 @@ TEST_P(NamedCase, MatchesTheOracle) {
   const auto [index, dtype] = GetParam();
   const ModCase mods = all_cases()[static_cast<std::size_t>(index)];
   CpuRunner runner;
-  ProblemSpec spec{.dtype = dtype, .batch = 2, .q_heads = 4, .kv_heads = 2, .q_len = 243, .kv_len = 257, .seed = 11u + static_cast<unsigned>(index)};
+  ProblemSpec spec{.dtype = dtype,
+                   .batch = 2,
+                   .q_heads = 4,
+                   .kv_heads = 2,
+                   .q_len = 243,
+                   .kv_len = 257,
+                   .seed = 11u + static_cast<unsigned>(index)};
   const Attention attention = make_attention(mods, spec, runner.device());
   EXPECT_EQ(run_and_judge(runner, attention, mods, spec), "");
   spec.q_len = 256, spec.kv_len = 129;
@@ -27,7 +33,8 @@ TEST_P(NamedCase, MatchesTheOracle) {
 }
 
 std::string case_name(const ::testing::TestParamInfo<std::tuple<int, DType>>& info) {
-  return all_cases()[static_cast<std::size_t>(std::get<0>(info.param))].name + "_" + std::string(name(std::get<1>(info.param)));
+  return all_cases()[static_cast<std::size_t>(std::get<0>(info.param))].name + "_" +
+         std::string(name(std::get<1>(info.param)));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, NamedCase,

@@ -43,12 +43,22 @@ TEST(Shapes, LongSequences) {
 }
 
 TEST(Shapes, ManyHeads) {
-  expect_right(plain, {.dtype = DType::f16, .batch = 22720, .q_heads = 3, .kv_heads = 3, .q_len = 2, .kv_len = 5, .head_dim = 16, .head_dim_v = 16}, 200);
+  expect_right(plain,
+               {.dtype = DType::f16,
+                .batch = 22720,
+                .q_heads = 3,
+                .kv_heads = 3,
+                .q_len = 2,
+                .kv_len = 5,
+                .head_dim = 16,
+                .head_dim_v = 16},
+               200);
 }
 
 TEST(Shapes, GroupedQueries) {
   for (int ratio : {1, 2, 3, 4, 6, 8})
-    expect_right(causal, {.dtype = DType::bf16, .batch = 2, .q_heads = 2 * ratio, .kv_heads = 2, .q_len = 129, .kv_len = 129});
+    expect_right(causal,
+                 {.dtype = DType::bf16, .batch = 2, .q_heads = 2 * ratio, .kv_heads = 2, .q_len = 129, .kv_len = 129});
   expect_right(plain, {.dtype = DType::f32, .q_heads = 7, .kv_heads = 1, .q_len = 65, .kv_len = 65});
 }
 
@@ -64,7 +74,9 @@ TEST(Shapes, HeadDimensions) {
 TEST(Shapes, Layouts) {
   for (Layout layout : {Layout::bhsd, Layout::bshd, Layout::sliced})
     for (DType dtype : {DType::f32, DType::bf16})
-      expect_right(causal, {.dtype = dtype, .batch = 2, .q_heads = 4, .kv_heads = 2, .q_len = 100, .kv_len = 120, .layout = layout});
+      expect_right(
+          causal,
+          {.dtype = dtype, .batch = 2, .q_heads = 4, .kv_heads = 2, .q_len = 100, .kv_len = 120, .layout = layout});
 }
 
 TEST(Shapes, PackedQkv) {
@@ -74,7 +86,8 @@ TEST(Shapes, PackedQkv) {
   packed.fill_normal(3);
   Problem problem({.dtype = DType::f32, .batch = B, .q_heads = H, .kv_heads = H, .q_len = S, .kv_len = S});
   auto part = [&](int which) {
-    return TensorView(static_cast<float*>(packed.view.data) + which * H * D, DType::f32, {B, H, S, D}, {S * 3 * H * D, D, 3 * H * D, 1});
+    return TensorView(static_cast<float*>(packed.view.data) + which * H * D, DType::f32, {B, H, S, D},
+                      {S * 3 * H * D, D, 3 * H * D, 1});
   };
   const Attention attention = make_attention(causal, problem.spec, Device::cpu());
   ForwardOptions options;
@@ -82,7 +95,8 @@ TEST(Shapes, PackedQkv) {
   attention.forward(part(0), part(1), part(2), problem.out.view, options);
   ReferenceInputs inputs{part(0), part(1), part(2), problem.scale, {}};
   const ir::Program program = ir::lower({}, causal.mask);
-  EXPECT_EQ(judge(reference_rows(program, inputs, choose_rows(B, H, S, 100, 1)), problem.out.view, problem.lse.view), "");
+  EXPECT_EQ(judge(reference_rows(program, inputs, choose_rows(B, H, S, 100, 1)), problem.out.view, problem.lse.view),
+            "");
 }
 
 TEST(Shapes, StridesBeyondTwoToThe31) {
@@ -109,8 +123,10 @@ TEST(Shapes, StridesBeyondTwoToThe31) {
 
 TEST(Shapes, NothingToDo) {
   CpuRunner runner;
-  for (const ProblemSpec& spec : {ProblemSpec{.batch = 0}, ProblemSpec{.q_heads = 0, .kv_heads = 1}, ProblemSpec{.q_len = 0}, ProblemSpec{.kv_len = 0}})
-    EXPECT_EQ(run_and_judge(runner, make_attention(causal, spec, runner.device()), causal, spec), "") << spec.describe();
+  for (const ProblemSpec& spec : {ProblemSpec{.batch = 0}, ProblemSpec{.q_heads = 0, .kv_heads = 1},
+                                  ProblemSpec{.q_len = 0}, ProblemSpec{.kv_len = 0}})
+    EXPECT_EQ(run_and_judge(runner, make_attention(causal, spec, runner.device()), causal, spec), "")
+        << spec.describe();
 }
 
 }  // namespace

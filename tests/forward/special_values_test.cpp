@@ -49,13 +49,17 @@ TEST_P(SpecialValues, MaskedNanNeverLeaks) {
 
 TEST_P(SpecialValues, ScoresOfMinusInfinityAreDroppedKeys) {
   Problem problem(spec);
-  const ScoreMod masking = score_mod([](Score s, Index, Index, Index q, Index kv) { return where(q >= kv + 5, s, -std::numeric_limits<float>::infinity()); });
+  const ScoreMod masking = score_mod([](Score s, Index, Index, Index q, Index kv) {
+    return where(q >= kv + 5, s, -std::numeric_limits<float>::infinity());
+  });
   EXPECT_EQ(run({"minus_infinity", masking, {}, {}}, problem), "");
 }
 
 TEST_P(SpecialValues, PlusInfinityIsNanAsInSoftmax) {
   Problem problem(spec);
-  const ScoreMod spike = score_mod([](Score s, Index, Index, Index q, Index kv) { return where(q == 9 && kv == 3, std::numeric_limits<float>::infinity(), s); });
+  const ScoreMod spike = score_mod([](Score s, Index, Index, Index q, Index kv) {
+    return where(q == 9 && kv == 3, std::numeric_limits<float>::infinity(), s);
+  });
   EXPECT_EQ(run({"plus_infinity", spike, {}, {}}, problem), "");
 }
 

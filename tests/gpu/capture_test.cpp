@@ -90,7 +90,8 @@ TEST(CaptureErrors, ABlockMaskNeedsOneCallBefore) {
   attention.prepare();
   DeviceProblem device(problem, capped_causal);
   const Stream stream;
-  const cuda::CUgraph refused = record(stream, [&] { EXPECT_THROW(device.forward(attention, &mask, stream.get()), Error); });
+  const cuda::CUgraph refused =
+      record(stream, [&] { EXPECT_THROW(device.forward(attention, &mask, stream.get()), Error); });
   driver().graph_destroy(refused);
   device.forward(attention, &mask, stream.get());
   stream.synchronize();

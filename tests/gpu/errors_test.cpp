@@ -32,10 +32,12 @@ TEST(GpuErrors, HostMemory) {
   const Attention attention = make_attention(causal, problem.spec, Device::cuda());
   DeviceProblem device(problem, causal);
   const Stream stream;
-  for (TensorView DeviceProblem::* member : {&DeviceProblem::q, &DeviceProblem::k, &DeviceProblem::v, &DeviceProblem::out}) {
+  for (TensorView DeviceProblem::*member :
+       {&DeviceProblem::q, &DeviceProblem::k, &DeviceProblem::v, &DeviceProblem::out}) {
     const TensorView good = device.*member;
     (device.*member).data = problem.q.view.data;
-    expect_error(ErrorCode::invalid_argument, "ordinary host memory", [&] { device.forward(attention, nullptr, stream.get()); });
+    expect_error(ErrorCode::invalid_argument, "ordinary host memory",
+                 [&] { device.forward(attention, nullptr, stream.get()); });
     device.*member = good;
   }
   device.forward(attention, nullptr, stream.get());
@@ -96,10 +98,12 @@ bool has_nvrtc() {
 TEST(GpuErrors, ACompileErrorIsOursAndSaysWhere) {
   if (!has_nvrtc()) GTEST_SKIP() << "no NVRTC";
   expect_error(ErrorCode::internal, "report", [] {
-    cuda::compile("#line 7 \"mod\"\nextern \"C\" __global__ void attnc_forward() { undeclared = 1; }\n", plan::target_from_name("sm_80"));
+    cuda::compile("#line 7 \"mod\"\nextern \"C\" __global__ void attnc_forward() { undeclared = 1; }\n",
+                  plan::target_from_name("sm_80"));
   });
   expect_error(ErrorCode::internal, "mod(7)", [] {
-    cuda::compile("#line 7 \"mod\"\nextern \"C\" __global__ void attnc_forward() { undeclared = 1; }\n", plan::target_from_name("sm_80"));
+    cuda::compile("#line 7 \"mod\"\nextern \"C\" __global__ void attnc_forward() { undeclared = 1; }\n",
+                  plan::target_from_name("sm_80"));
   });
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A quick benchmark for tools/gpu_check.sh: what a first call, a cached one and a warm one cost, and the speed of the named
-// variants. CUDA events around one call, L2 flushed before each, median of the rounds. Random inputs.
+// A quick benchmark for tools/gpu_check.sh: what a first call, a cached one and a warm one cost, and the speed of the
+// named variants. CUDA events around one call, L2 flushed before each, median of the rounds. Random inputs.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -46,7 +46,9 @@ class DeviceTimer {
   double median_ms(const Stream& stream, int rounds, Enqueue&& enqueue) {
     std::vector<double> times;
     for (int round = -2; round < rounds; ++round) {
-      check(driver().memset_d32_async(reinterpret_cast<cuda::CUdeviceptr>(flush_.data()), 0, flush_bytes / 4, stream.get()), "flushing L2");
+      check(driver().memset_d32_async(reinterpret_cast<cuda::CUdeviceptr>(flush_.data()), 0, flush_bytes / 4,
+                                      stream.get()),
+            "flushing L2");
       check(driver().event_record(start_, stream.get()), "recording an event");
       enqueue();
       check(driver().event_record(end_, stream.get()), "recording an event");
@@ -84,13 +86,25 @@ std::vector<std::byte> random_bf16(std::size_t elements, unsigned seed) {
 
 void run(const Variant& variant, int B, int H, int S, int D, DeviceTimer& timer) {
   const Stream stream;
-  const ProblemSpec spec{.dtype = DType::bf16, .batch = B, .q_heads = H, .kv_heads = H, .q_len = S, .kv_len = S, .head_dim = D, .head_dim_v = D};
+  const ProblemSpec spec{.dtype = DType::bf16,
+                         .batch = B,
+                         .q_heads = H,
+                         .kv_heads = H,
+                         .q_len = S,
+                         .kv_len = S,
+                         .head_dim = D,
+                         .head_dim_v = D};
   const Attention attention = make_attention(variant.mods, spec, Device::cuda());
-  const std::size_t elements = static_cast<std::size_t>(B) * static_cast<std::size_t>(H) * static_cast<std::size_t>(S) * static_cast<std::size_t>(D);
-  const DeviceBytes q(random_bf16(elements, 1)), k(random_bf16(elements, 2)), v(random_bf16(elements, 3)), out(elements * 2);
-  const auto view = [&](const DeviceBytes& bytes) { return TensorView(static_cast<void*>(bytes.data()), DType::bf16, {B, H, S, D}); };
+  const std::size_t elements = static_cast<std::size_t>(B) * static_cast<std::size_t>(H) * static_cast<std::size_t>(S) *
+                               static_cast<std::size_t>(D);
+  const DeviceBytes q(random_bf16(elements, 1)), k(random_bf16(elements, 2)), v(random_bf16(elements, 3)),
+      out(elements * 2);
+  const auto view = [&](const DeviceBytes& bytes) {
+    return TensorView(static_cast<void*>(bytes.data()), DType::bf16, {B, H, S, D});
+  };
   std::vector<float> slopes(static_cast<std::size_t>(H));
-  for (int h = 0; h < H; ++h) slopes[static_cast<std::size_t>(h)] = std::exp2(-8.0f * static_cast<float>(h + 1) / static_cast<float>(H));
+  for (int h = 0; h < H; ++h)
+    slopes[static_cast<std::size_t>(h)] = std::exp2(-8.0f * static_cast<float>(h + 1) / static_cast<float>(H));
   DeviceBytes slope(slopes.size() * sizeof(float));
   slope.write(slopes.data(), slopes.size() * sizeof(float));
   const std::vector<BufferValue> buffers = {{"slope", TensorView(static_cast<void*>(slope.data()), DType::f32, {H})}};
@@ -104,9 +118,11 @@ void run(const Variant& variant, int B, int H, int S, int D, DeviceTimer& timer)
     mask = BlockMask::create(variant.mods.mask, 1, 1, S, S, mask_options);
     options.block_mask = &mask;
   }
-  const double ms = timer.median_ms(stream, 10, [&] { attention.forward(view(q), view(k), view(v), view(out), options); });
+  const double ms =
+      timer.median_ms(stream, 10, [&] { attention.forward(view(q), view(k), view(v), view(out), options); });
   const double flop = 4.0 * B * H * static_cast<double>(S) * S * D * variant.share;
-  fmt::print("{:<22} D={:<4} B={} H={} S={:<6} {:8.3f} ms {:7.0f} TFLOP/s\n", variant.name, D, B, H, S, ms, flop / ms / 1e9);
+  fmt::print("{:<22} D={:<4} B={} H={} S={:<6} {:8.3f} ms {:7.0f} TFLOP/s\n", variant.name, D, B, H, S, ms,
+             flop / ms / 1e9);
 }
 
 void host_costs() {

@@ -15,7 +15,9 @@ DeviceBytes::DeviceBytes(std::size_t bytes) : bytes_(bytes) {
   check(driver().mem_alloc(&pointer_, std::max<std::size_t>(bytes, 1)), "allocating a test tensor");
 }
 
-DeviceBytes::DeviceBytes(const std::vector<std::byte>& host) : DeviceBytes(host.size()) { write(host.data(), host.size()); }
+DeviceBytes::DeviceBytes(const std::vector<std::byte>& host) : DeviceBytes(host.size()) {
+  write(host.data(), host.size());
+}
 
 DeviceBytes::~DeviceBytes() {
   if (pointer_ == 0) return;
@@ -95,7 +97,8 @@ void DeviceProblem::poison(const Problem& problem) {
   memory_[lse_index_].write(problem.lse.bytes.data(), problem.lse.bytes.size());
 }
 
-void GpuRunner::forward(const Attention& attention, Problem& problem, const ModCase& mods, const BlockMask* block_mask) {
+void GpuRunner::forward(const Attention& attention, Problem& problem, const ModCase& mods,
+                        const BlockMask* block_mask) {
   DeviceProblem device(problem, mods);
   const Stream stream;
   device.forward(attention, block_mask, stream.get());
@@ -103,7 +106,8 @@ void GpuRunner::forward(const Attention& attention, Problem& problem, const ModC
   device.download(problem);
 }
 
-AttentionOptions counting_options(const ModCase& mods, const ProblemSpec& spec, std::shared_ptr<std::atomic<int>> compiles) {
+AttentionOptions counting_options(const ModCase& mods, const ProblemSpec& spec,
+                                  std::shared_ptr<std::atomic<int>> compiles) {
   AttentionOptions options;
   options.score_mod = mods.score;
   options.mask_mod = mods.mask;

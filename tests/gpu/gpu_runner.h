@@ -87,6 +87,7 @@ class GpuRunner : public Runner {
 };
 
 /// Options of a case for the GPU that count compiles: each adds one to `*compiles`.
-AttentionOptions counting_options(const ModCase& mods, const ProblemSpec& spec, std::shared_ptr<std::atomic<int>> compiles);
+AttentionOptions counting_options(const ModCase& mods, const ProblemSpec& spec,
+                                  std::shared_ptr<std::atomic<int>> compiles);
 
 }  // namespace attnc::testing

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Random programs on the GPU against the fp64 oracle. ATTNC_RANDOM_PROGRAMS=N sets how many (512 without it),
-// ATTNC_RANDOM_SEED=S where they start, so a failure is replayed with ATTNC_RANDOM_SEED=<its seed> ATTNC_RANDOM_PROGRAMS=1.
+// ATTNC_RANDOM_SEED=S where they start, so a failure is replayed with ATTNC_RANDOM_SEED=<its seed>
+// ATTNC_RANDOM_PROGRAMS=1.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -28,13 +29,20 @@ TEST_P(GpuRandomPrograms, MatchTheOracle) {
   const std::uint64_t first = from_environment("ATTNC_RANDOM_SEED", std::random_device{}());
   const std::uint64_t begin = first + count * GetParam() / parts, end = first + count * (GetParam() + 1) / parts;
   if (begin == end) GTEST_SKIP() << "no programs for this part";
-  std::printf("random programs: seeds %llu to %llu\n", static_cast<unsigned long long>(begin), static_cast<unsigned long long>(end - 1));
+  std::printf("random programs: seeds %llu to %llu\n", static_cast<unsigned long long>(begin),
+              static_cast<unsigned long long>(end - 1));
   GpuRunner runner;
   int failures = 0;
   for (std::uint64_t seed = begin; seed < end && failures < 3; ++seed) {
     const ModCase mods = random_mod(seed);
     const DType dtypes[] = {DType::f32, DType::bf16, DType::f16};
-    ProblemSpec spec{.dtype = dtypes[seed % 3], .batch = 2, .q_heads = 2, .kv_heads = 1, .head_dim = 16, .head_dim_v = 16, .seed = seed};
+    ProblemSpec spec{.dtype = dtypes[seed % 3],
+                     .batch = 2,
+                     .q_heads = 2,
+                     .kv_heads = 1,
+                     .head_dim = 16,
+                     .head_dim_v = 16,
+                     .seed = seed};
     spec.q_len = 1 + static_cast<int>(seed % 61);
     spec.kv_len = 1 + static_cast<int>((seed / 3) % 83);
     std::string verdict;

@@ -23,14 +23,22 @@ TEST_P(GpuSanitized, MatchesTheOracle) {
   for (const ModCase& mods : all_cases()) {
     if (mods.name != c.mods) continue;
     GpuRunner runner;
-    EXPECT_EQ(run_and_judge(runner, make_attention(mods, c.spec, runner.device()), mods, c.spec, 16, c.block, c.block), "");
+    EXPECT_EQ(run_and_judge(runner, make_attention(mods, c.spec, runner.device()), mods, c.spec, 16, c.block, c.block),
+              "");
     return;
   }
   FAIL() << "no case named " << c.mods;
 }
 
 ProblemSpec spec(DType dtype, int q_len, int kv_len, int dim, Layout layout = Layout::bhsd) {
-  return {.dtype = dtype, .q_heads = 2, .kv_heads = 1, .q_len = q_len, .kv_len = kv_len, .head_dim = dim, .head_dim_v = dim, .layout = layout};
+  return {.dtype = dtype,
+          .q_heads = 2,
+          .kv_heads = 1,
+          .q_len = q_len,
+          .kv_len = kv_len,
+          .head_dim = dim,
+          .head_dim_v = dim,
+          .layout = layout};
 }
 
 INSTANTIATE_TEST_SUITE_P(

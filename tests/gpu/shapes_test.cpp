@@ -51,7 +51,16 @@ TEST(GpuShapes, LongSequences) {
 
 TEST(GpuShapes, ManyHeads) {
   ATTNC_REQUIRE_GPU();
-  expect_right(plain, {.dtype = DType::f16, .batch = 22720, .q_heads = 3, .kv_heads = 3, .q_len = 2, .kv_len = 5, .head_dim = 16, .head_dim_v = 16}, 200);
+  expect_right(plain,
+               {.dtype = DType::f16,
+                .batch = 22720,
+                .q_heads = 3,
+                .kv_heads = 3,
+                .q_len = 2,
+                .kv_len = 5,
+                .head_dim = 16,
+                .head_dim_v = 16},
+               200);
 }
 
 TEST(GpuShapes, GroupedQueries) {
@@ -72,22 +81,31 @@ class HeadDims : public ::testing::TestWithParam<std::tuple<std::pair<int, int>,
 TEST_P(HeadDims, MatchTheOracle) {
   ATTNC_REQUIRE_GPU();
   const auto [dims, dtype] = GetParam();
-  const ProblemSpec spec{.dtype = dtype, .batch = 2, .q_heads = 2, .kv_heads = 1, .q_len = 330, .kv_len = 331, .head_dim = dims.first, .head_dim_v = dims.second};
+  const ProblemSpec spec{.dtype = dtype,
+                         .batch = 2,
+                         .q_heads = 2,
+                         .kv_heads = 1,
+                         .q_len = 330,
+                         .kv_len = 331,
+                         .head_dim = dims.first,
+                         .head_dim_v = dims.second};
   expect_right(capped_window, spec);
   expect_right(causal, spec);
 }
 
 std::string head_dims_name(const ::testing::TestParamInfo<HeadDims::ParamType>& info) {
   const std::pair<int, int> dims = std::get<0>(info.param);
-  return "d" + std::to_string(dims.first) + "_" + std::to_string(dims.second) + "_" + std::string(name(std::get<1>(info.param)));
+  return "d" + std::to_string(dims.first) + "_" + std::to_string(dims.second) + "_" +
+         std::string(name(std::get<1>(info.param)));
 }
 
 INSTANTIATE_TEST_SUITE_P(
     All, HeadDims,
-    ::testing::Combine(::testing::Values(std::pair(8, 8), std::pair(16, 16), std::pair(32, 32), std::pair(40, 40), std::pair(64, 64),
-                                         std::pair(72, 72), std::pair(80, 80), std::pair(96, 96), std::pair(112, 112), std::pair(128, 128),
-                                         std::pair(160, 160), std::pair(192, 192), std::pair(256, 256), std::pair(192, 128), std::pair(64, 32),
-                                         std::pair(32, 64)),
+    ::testing::Combine(::testing::Values(std::pair(8, 8), std::pair(16, 16), std::pair(32, 32), std::pair(40, 40),
+                                         std::pair(64, 64), std::pair(72, 72), std::pair(80, 80), std::pair(96, 96),
+                                         std::pair(112, 112), std::pair(128, 128), std::pair(160, 160),
+                                         std::pair(192, 192), std::pair(256, 256), std::pair(192, 128),
+                                         std::pair(64, 32), std::pair(32, 64)),
                        ::testing::Values(DType::f32, DType::f16, DType::bf16)),
     head_dims_name);
 
@@ -95,7 +113,9 @@ TEST(GpuShapes, Layouts) {
   ATTNC_REQUIRE_GPU();
   for (const Layout layout : {Layout::bhsd, Layout::bshd, Layout::sliced})
     for (const DType dtype : {DType::f32, DType::bf16})
-      expect_right(causal, {.dtype = dtype, .batch = 2, .q_heads = 4, .kv_heads = 2, .q_len = 100, .kv_len = 120, .layout = layout});
+      expect_right(
+          causal,
+          {.dtype = dtype, .batch = 2, .q_heads = 4, .kv_heads = 2, .q_len = 100, .kv_len = 120, .layout = layout});
 }
 
 TEST(GpuShapes, RowsOffThe16ByteGrid) {
@@ -122,7 +142,9 @@ TEST(GpuShapes, RowsOffThe16ByteGrid) {
     GpuRunner runner;
     runner.forward(make_attention(causal, spec, runner.device()), problem, causal, nullptr);
     const ir::Program program = ir::lower({}, causal.mask);
-    EXPECT_EQ(judge(reference_rows(program, problem.reference_inputs(program), choose_rows(1, 2, 100, 64, 3)), problem.out.view, problem.lse.view), "")
+    EXPECT_EQ(judge(reference_rows(program, problem.reference_inputs(program), choose_rows(1, 2, 100, 64, 3)),
+                    problem.out.view, problem.lse.view),
+              "")
         << name(dtype);
   }
 }
@@ -134,14 +156,17 @@ TEST(GpuShapes, StridesBeyondTwoToThe31) {
   constexpr int S = 3, D = 64;
   const std::size_t bytes = static_cast<std::size_t>(row_stride) * S * 2;
   cuda::CUdeviceptr memory = 0;
-  if (cuda::driver().mem_alloc(&memory, bytes) != cuda::CUDA_SUCCESS) GTEST_SKIP() << "not " << bytes << " bytes of device memory";
+  if (cuda::driver().mem_alloc(&memory, bytes) != cuda::CUDA_SUCCESS)
+    GTEST_SKIP() << "not " << bytes << " bytes of device memory";
   Problem problem({.dtype = DType::bf16, .q_len = S, .kv_len = S});
   DeviceProblem device(problem, plain);
-  device.k = TensorView(reinterpret_cast<void*>(memory), DType::bf16, {1, 1, S, D}, {row_stride * S, row_stride * S, row_stride, 1});
+  device.k = TensorView(reinterpret_cast<void*>(memory), DType::bf16, {1, 1, S, D},
+                        {row_stride * S, row_stride * S, row_stride, 1});
   for (std::int64_t s = 0; s < S; ++s)
-    cuda::check(cuda::driver().memcpy_htod_async(memory + static_cast<std::uint64_t>(s * row_stride * 2),
-                                                 static_cast<std::byte*>(problem.k.view.data) + s * D * 2, D * 2, nullptr),
-                "copying a row");
+    cuda::check(
+        cuda::driver().memcpy_htod_async(memory + static_cast<std::uint64_t>(s * row_stride * 2),
+                                         static_cast<std::byte*>(problem.k.view.data) + s * D * 2, D * 2, nullptr),
+        "copying a row");
   const Stream stream;
   cuda::check(cuda::driver().stream_synchronize(nullptr), "copying rows");
   device.forward(make_attention(plain, problem.spec, Device::cuda()), nullptr, stream.get());
@@ -154,20 +179,25 @@ TEST(GpuShapes, StridesBeyondTwoToThe31) {
 TEST(GpuShapes, NothingToDo) {
   ATTNC_REQUIRE_GPU();
   GpuRunner runner;
-  for (const ProblemSpec& spec : {ProblemSpec{.batch = 0}, ProblemSpec{.q_heads = 0, .kv_heads = 1}, ProblemSpec{.q_len = 0}, ProblemSpec{.kv_len = 0}})
-    EXPECT_EQ(run_and_judge(runner, make_attention(causal, spec, runner.device()), causal, spec), "") << spec.describe();
+  for (const ProblemSpec& spec : {ProblemSpec{.batch = 0}, ProblemSpec{.q_heads = 0, .kv_heads = 1},
+                                  ProblemSpec{.q_len = 0}, ProblemSpec{.kv_len = 0}})
+    EXPECT_EQ(run_and_judge(runner, make_attention(causal, spec, runner.device()), causal, spec), "")
+        << spec.describe();
 }
 
 TEST(GpuShapes, AThousandShapesCompileNothing) {
   ATTNC_REQUIRE_GPU();
   const auto compiles = std::make_shared<std::atomic<int>>(0);
-  ModCase mods{"cap_param_window_param", stock::soft_cap(param("cap", 50.0f)), stock::sliding_window(param("window", 48)), {}};
+  ModCase mods{
+      "cap_param_window_param", stock::soft_cap(param("cap", 50.0f)), stock::sliding_window(param("window", 48)), {}};
   const ProblemSpec base{.dtype = DType::bf16};
   const Attention attention(counting_options(mods, base, compiles));
   attention.prepare();
   const int after_prepare = *compiles;
   std::mt19937_64 random(std::random_device{}());
-  const auto pick = [&](int low, int high) { return low + static_cast<int>(random() % static_cast<unsigned>(high - low + 1)); };
+  const auto pick = [&](int low, int high) {
+    return low + static_cast<int>(random() % static_cast<unsigned>(high - low + 1));
+  };
   GpuRunner runner;
   for (int i = 0; i < 1000; ++i) {
     ProblemSpec spec = base;

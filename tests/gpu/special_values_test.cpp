@@ -27,7 +27,11 @@ std::string run(const ModCase& mods, Problem& problem) {
 
 class GpuSpecialValues : public ::testing::TestWithParam<std::tuple<DType, int>> {
  protected:
-  ProblemSpec spec{.dtype = std::get<0>(GetParam()), .q_len = 130, .kv_len = 140, .head_dim = std::get<1>(GetParam()), .head_dim_v = std::get<1>(GetParam())};
+  ProblemSpec spec{.dtype = std::get<0>(GetParam()),
+                   .q_len = 130,
+                   .kv_len = 140,
+                   .head_dim = std::get<1>(GetParam()),
+                   .head_dim_v = std::get<1>(GetParam())};
   void SetUp() override { ATTNC_REQUIRE_GPU(); }
 };
 
@@ -49,13 +53,15 @@ TEST_P(GpuSpecialValues, MaskedNanNeverLeaks) {
 
 TEST_P(GpuSpecialValues, ScoresOfMinusInfinityAreDroppedKeys) {
   Problem problem(spec);
-  const ScoreMod masking = score_mod([](Score s, Index, Index, Index q, Index kv) { return where(q >= kv + 5, s, -inf); });
+  const ScoreMod masking =
+      score_mod([](Score s, Index, Index, Index q, Index kv) { return where(q >= kv + 5, s, -inf); });
   EXPECT_EQ(run({"minus_infinity", masking, {}, {}}, problem), "");
 }
 
 TEST_P(GpuSpecialValues, PlusInfinityIsNanAsInSoftmax) {
   Problem problem(spec);
-  const ScoreMod spike = score_mod([](Score s, Index, Index, Index q, Index kv) { return where(q == 9 && kv == 3, inf, s); });
+  const ScoreMod spike =
+      score_mod([](Score s, Index, Index, Index q, Index kv) { return where(q == 9 && kv == 3, inf, s); });
   EXPECT_EQ(run({"plus_infinity", spike, {}, {}}, problem), "");
 }
 
@@ -73,8 +79,12 @@ TEST_P(GpuSpecialValues, LargeScores) {
 }
 
 INSTANTIATE_TEST_SUITE_P(AllTypes, GpuSpecialValues,
-                         ::testing::Combine(::testing::Values(DType::f32, DType::f16, DType::bf16), ::testing::Values(64, 128)),
-                         [](const auto& info) { return std::string(name(std::get<0>(info.param))) + "_d" + std::to_string(std::get<1>(info.param)); });
+                         ::testing::Combine(::testing::Values(DType::f32, DType::f16, DType::bf16),
+                                            ::testing::Values(64, 128)),
+                         [](const auto& info) {
+                           return std::string(name(std::get<0>(info.param))) + "_d" +
+                                  std::to_string(std::get<1>(info.param));
+                         });
 
 }  // namespace
 }  // namespace attnc::testing

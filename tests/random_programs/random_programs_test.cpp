@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Random programs: interpreter against the CPU backend. ATTNC_RANDOM_PROGRAMS=N sets how many (2,000 without it),
-// ATTNC_RANDOM_SEED=S where they start, so a failure is replayed with ATTNC_RANDOM_SEED=<its seed> ATTNC_RANDOM_PROGRAMS=1.
+// ATTNC_RANDOM_SEED=S where they start, so a failure is replayed with ATTNC_RANDOM_SEED=<its seed>
+// ATTNC_RANDOM_PROGRAMS=1.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -22,13 +23,20 @@ TEST(RandomPrograms, MatchTheOracle) {
   const std::uint64_t count = from_environment("ATTNC_RANDOM_PROGRAMS", 2000);
   const std::uint64_t first = from_environment("ATTNC_RANDOM_SEED", std::random_device{}());
   RecordProperty("first_seed", std::to_string(first));
-  std::printf("random programs: seeds %llu to %llu\n", static_cast<unsigned long long>(first), static_cast<unsigned long long>(first + count - 1));
+  std::printf("random programs: seeds %llu to %llu\n", static_cast<unsigned long long>(first),
+              static_cast<unsigned long long>(first + count - 1));
   CpuRunner runner;
   int failures = 0;
   for (std::uint64_t seed = first; seed < first + count && failures < 5; ++seed) {
     const ModCase mods = random_mod(seed);
     const DType dtypes[] = {DType::f32, DType::bf16, DType::f16};
-    ProblemSpec spec{.dtype = dtypes[seed % 3], .batch = 2, .q_heads = 2, .kv_heads = 1, .head_dim = 16, .head_dim_v = 16, .seed = seed};
+    ProblemSpec spec{.dtype = dtypes[seed % 3],
+                     .batch = 2,
+                     .q_heads = 2,
+                     .kv_heads = 1,
+                     .head_dim = 16,
+                     .head_dim_v = 16,
+                     .seed = seed};
     spec.q_len = 64 + static_cast<int>(seed % 61);  // enough rows for the greatest error to mean something
     spec.kv_len = 1 + static_cast<int>((seed / 3) % 83);
     std::string verdict;

@@ -30,7 +30,8 @@ int longest(const Problem& problem) { return std::max(problem.spec.q_len, proble
 
 void bind_slopes(Problem& p) {
   const int heads = p.spec.q_heads;
-  fill(add(p, "slope", DType::f32, {heads}), [heads](const std::int64_t* i) { return std::exp2(-8.0 * static_cast<double>(i[0] + 1) / heads); });
+  fill(add(p, "slope", DType::f32, {heads}),
+       [heads](const std::int64_t* i) { return std::exp2(-8.0 * static_cast<double>(i[0] + 1) / heads); });
 }
 
 void bind_documents(Problem& p) {
@@ -43,7 +44,8 @@ void bind_documents(Problem& p) {
     if (random() % static_cast<std::uint64_t>(mean) == 0) ++current;
     d = current;
   }
-  fill(add(p, "doc", DType::i32, {length}), [&](const std::int64_t* i) { return document[static_cast<std::size_t>(i[0])]; });
+  fill(add(p, "doc", DType::i32, {length}),
+       [&](const std::int64_t* i) { return document[static_cast<std::size_t>(i[0])]; });
 }
 
 }  // namespace
@@ -54,23 +56,32 @@ std::vector<ModCase> score_cases() {
   cases.push_back({"identity", {}, {}, {}});
   cases.push_back({"soft_cap_30", soft_cap(30.0f), {}, {}});
   cases.push_back({"soft_cap_50", soft_cap(50.0f), {}, {}});
-  cases.push_back({"soft_cap_20_param", soft_cap(param("cap", 30.0f)), {}, [](Problem& p) { p.params.push_back({"cap", 20.0f}); }});
+  cases.push_back({"soft_cap_20_param", soft_cap(param("cap", 30.0f)), {}, [](Problem& p) {
+                     p.params.push_back({"cap", 20.0f});
+                   }});
   cases.push_back({"alibi", alibi(), {}, bind_slopes});
-  cases.push_back({"relative_bias", relative_bias(q_len() + kv_len()), {}, [](Problem& p) {
-                     add(p, "bias", DType::f32, {p.spec.q_heads, 2 * (p.spec.q_len + p.spec.kv_len)}).fill_normal(p.spec.seed + 5);
-                   }});
-  cases.push_back({"relative_bias_clipped_by_table", relative_bias(16, DType::bf16), {}, [](Problem& p) {
-                     add(p, "bias", DType::bf16, {p.spec.q_heads, 32}).fill_normal(p.spec.seed + 5);  // most loads fall outside
-                   }});
+  cases.push_back(
+      {"relative_bias", relative_bias(q_len() + kv_len()), {}, [](Problem& p) {
+         add(p, "bias", DType::f32, {p.spec.q_heads, 2 * (p.spec.q_len + p.spec.kv_len)}).fill_normal(p.spec.seed + 5);
+       }});
+  cases.push_back(
+      {"relative_bias_clipped_by_table", relative_bias(16, DType::bf16), {}, [](Problem& p) {
+         add(p, "bias", DType::bf16, {p.spec.q_heads, 32}).fill_normal(p.spec.seed + 5);  // most loads fall outside
+       }});
   cases.push_back({"absolute_bias", absolute_bias(DType::f16), {}, [](Problem& p) {
-                     add(p, "bias", DType::f16, {p.spec.batch, p.spec.q_heads, p.spec.q_len, p.spec.kv_len}).fill_normal(p.spec.seed + 6);
+                     add(p, "bias", DType::f16, {p.spec.batch, p.spec.q_heads, p.spec.q_len, p.spec.kv_len})
+                         .fill_normal(p.spec.seed + 6);
                    }});
   cases.push_back({"times_two", times_two(), {}, {}});
   cases.push_back({"squared", squared(), {}, {}});
   cases.push_back({"distance_decay", distance_decay(), {}, {}});
-  cases.push_back({"head_gate", head_gate(), {}, [](Problem& p) { add(p, "gate", DType::f32, {p.spec.q_heads}).fill_normal(p.spec.seed + 7); }});
+  cases.push_back({"head_gate", head_gate(), {}, [](Problem& p) {
+                     add(p, "gate", DType::f32, {p.spec.q_heads}).fill_normal(p.spec.seed + 7);
+                   }});
   cases.push_back({"log_kernel", log_kernel(1e-2f), {}, {}});
-  cases.push_back({"small_reduction", small_reduction(), {}, [](Problem& p) { add(p, "p", DType::f32, {longest(p), 3}).fill_normal(p.spec.seed + 8, 0.5); }});
+  cases.push_back({"small_reduction", small_reduction(), {}, [](Problem& p) {
+                     add(p, "p", DType::f32, {longest(p), 3}).fill_normal(p.spec.seed + 8, 0.5);
+                   }});
   return cases;
 }
 
@@ -83,7 +94,9 @@ std::vector<ModCase> mask_cases() {
   mask("causal", causal());
   mask("causal_lower_right", causal_lower_right());
   mask("sliding_window_100", sliding_window(100));
-  mask("sliding_window_param", sliding_window(param("window", 64)), [](Problem& p) { p.params.push_back({"window", 37}); });
+  mask("sliding_window_param", sliding_window(param("window", 64)), [](Problem& p) {
+    p.params.push_back({"window", 37});
+  });
   mask("sliding_window_two_sided", sliding_window_two_sided(50));
   mask("dilated", dilated(60, 3));
   mask("prefix_lm", prefix_lm(40));
@@ -96,7 +109,8 @@ std::vector<ModCase> mask_cases() {
   });
   mask("padding", padding(), [](Problem& p) {
     const int kv_len = p.spec.kv_len;
-    fill(add(p, "length", DType::i32, {p.spec.batch}), [kv_len](const std::int64_t* i) { return std::max<std::int64_t>(0, kv_len - 1 - 13 * i[0]); });
+    fill(add(p, "length", DType::i32, {p.spec.batch}),
+         [kv_len](const std::int64_t* i) { return std::max<std::int64_t>(0, kv_len - 1 - 13 * i[0]); });
   });
   mask("window_per_head", window_per_head(), [](Problem& p) {
     fill(add(p, "window", DType::i32, {p.spec.q_heads}), [](const std::int64_t* i) { return 8 * (i[0] + 1); });
@@ -115,7 +129,8 @@ std::vector<ModCase> all_cases() {
   for (ModCase& c : mask_cases()) cases.push_back(std::move(c));
   cases.push_back({"causal_soft_cap", stock::soft_cap(30.0f), stock::causal(), {}});
   cases.push_back({"causal_alibi", stock::alibi(), stock::causal(), bind_slopes});
-  cases.push_back({"window_soft_cap_param", stock::soft_cap(param("cap", 50.0f)), stock::sliding_window(param("window", 48)), {}});
+  cases.push_back(
+      {"window_soft_cap_param", stock::soft_cap(param("cap", 50.0f)), stock::sliding_window(param("window", 48)), {}});
   cases.push_back({"document_causal_alibi", stock::alibi(), stock::document() & stock::causal(), [](Problem& p) {
                      bind_slopes(p);
                      bind_documents(p);

@@ -72,7 +72,8 @@ void GuardedTensor::fill_normal(std::uint64_t seed, double deviation) {
 }
 
 void GuardedTensor::fill_nan() {
-  for_each_element(view, [&](const std::int64_t* index) { write_element(view, index, std::numeric_limits<double>::quiet_NaN()); });
+  for_each_element(
+      view, [&](const std::int64_t* index) { write_element(view, index, std::numeric_limits<double>::quiet_NaN()); });
 }
 
 std::string GuardedTensor::check_guards(const char* name) const {
@@ -80,7 +81,8 @@ std::string GuardedTensor::check_guards(const char* name) const {
   const std::size_t size = size_bytes(view.dtype);
   for_each_element(view, [&](const std::int64_t* index) {
     std::int64_t offset = static_cast<std::int64_t>(data_offset_bytes);
-    for (int d = 0; d < view.rank; ++d) offset += index[d] * view.stride_elems[static_cast<std::size_t>(d)] * static_cast<std::int64_t>(size);
+    for (int d = 0; d < view.rank; ++d)
+      offset += index[d] * view.stride_elems[static_cast<std::size_t>(d)] * static_cast<std::int64_t>(size);
     for (std::size_t i = 0; i < size; ++i) element[static_cast<std::size_t>(offset) + i] = true;
   });
   for (std::size_t i = 0; i < bytes.size(); ++i)
@@ -91,8 +93,8 @@ std::string GuardedTensor::check_guards(const char* name) const {
 }
 
 std::string ProblemSpec::describe() const {
-  return fmt::format("{} B={} Hq={} Hkv={} Sq={} Skv={} D={} Dv={} layout={} seed={}", name(dtype), batch, q_heads, kv_heads,
-                     q_len, kv_len, head_dim, head_dim_v, static_cast<int>(layout), seed);
+  return fmt::format("{} B={} Hq={} Hkv={} Sq={} Skv={} D={} Dv={} layout={} seed={}", name(dtype), batch, q_heads,
+                     kv_heads, q_len, kv_len, head_dim, head_dim_v, static_cast<int>(layout), seed);
 }
 
 Problem::Problem(const ProblemSpec& s) : spec(s), scale(1.0f / std::sqrt(static_cast<float>(s.head_dim))) {

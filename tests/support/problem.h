@@ -16,9 +16,14 @@
 namespace attnc::testing {
 
 /// How [B, H, S, D] lies in memory.
-enum class Layout { bhsd, bshd, sliced };  ///< sliced: a view inside a larger [B, H, S + 3, D + 8] tensor, with an offset
+enum class Layout {
+  bhsd,
+  bshd,
+  sliced
+};  ///< sliced: a view inside a larger [B, H, S + 3, D + 8] tensor, with an offset
 
-/// Bytes with a margin of known garbage on both sides; `view.data` points into `bytes`. A GPU test uploads `bytes` whole.
+/// Bytes with a margin of known garbage on both sides; `view.data` points into `bytes`. A GPU test uploads `bytes`
+/// whole.
 struct GuardedTensor {
   std::vector<std::byte> bytes;
   TensorView view;
@@ -55,7 +60,8 @@ struct Problem {
   std::vector<ParamValue> param_values(const ir::Program& program) const;
   /// For the oracle: inputs with the bindings in `program`'s order.
   ReferenceInputs reference_inputs(const ir::Program& program) const;
-  /// Judges out and lse against the fp64 oracle on at most `row_limit` rows, and checks every guard. "" when all is well.
+  /// Judges out and lse against the fp64 oracle on at most `row_limit` rows, and checks every guard. "" when all is
+  /// well.
   std::string check(const ScoreMod& score_mod, const MaskMod& mask_mod, int row_limit = 64) const;
 };
 

@@ -9,8 +9,8 @@
 
 namespace attnc::testing {
 
-/// The same seed gives the same mods and captures. The score stays within about +-8 natural units; comparisons, floors and
-/// casts act on integers only.
+/// The same seed gives the same mods and captures. The score stays within about +-8 natural units; comparisons, floors
+/// and casts act on integers only.
 ModCase random_mod(std::uint64_t seed);
 
 }  // namespace attnc::testing

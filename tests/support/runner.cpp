@@ -7,7 +7,8 @@
 
 namespace attnc::testing {
 
-void CpuRunner::forward(const Attention& attention, Problem& problem, const ModCase& mods, const BlockMask* block_mask) {
+void CpuRunner::forward(const Attention& attention, Problem& problem, const ModCase& mods,
+                        const BlockMask* block_mask) {
   const ir::Program program = ir::lower(mods.score, mods.mask);
   const auto buffers = problem.buffer_values(program);
   const auto params = problem.param_values(program);
@@ -31,8 +32,8 @@ Attention make_attention(const ModCase& mods, const ProblemSpec& spec, Device de
   return Attention(options);
 }
 
-std::string run_and_judge(Runner& runner, const Attention& attention, const ModCase& mods, const ProblemSpec& spec, int row_limit,
-                          int block_q, int block_kv) {
+std::string run_and_judge(Runner& runner, const Attention& attention, const ModCase& mods, const ProblemSpec& spec,
+                          int row_limit, int block_q, int block_kv) {
   Problem problem(spec);
   if (mods.bind) mods.bind(problem);
   BlockMask block_mask;

@@ -16,7 +16,8 @@ class Runner {
   virtual ~Runner() = default;
   virtual Device device() const = 0;
   /// Runs on `problem`'s inputs and fills its out and lse. `block_mask` may be null.
-  virtual void forward(const Attention& attention, Problem& problem, const ModCase& mods, const BlockMask* block_mask) = 0;
+  virtual void forward(const Attention& attention, Problem& problem, const ModCase& mods,
+                       const BlockMask* block_mask) = 0;
 };
 
 class CpuRunner : public Runner {
@@ -30,7 +31,7 @@ Attention make_attention(const ModCase& mods, const ProblemSpec& spec, Device de
 
 /// Builds the problem, binds the case, runs, judges. "" when all is well. `with_block_mask`: also builds and passes a
 /// BlockMask of this block size (0: none).
-std::string run_and_judge(Runner& runner, const Attention& attention, const ModCase& mods, const ProblemSpec& spec, int row_limit = 64,
-                          int block_q = 0, int block_kv = 0);
+std::string run_and_judge(Runner& runner, const Attention& attention, const ModCase& mods, const ProblemSpec& spec,
+                          int row_limit = 64, int block_q = 0, int block_kv = 0);
 
 }  // namespace attnc::testing
