@@ -108,7 +108,10 @@ if [ "$sanitizer" = 1 ]; then
     # Small problems that meet every kind of kernel: both families, tables, split keys, captured buffers, unaligned rows.
     filter='*Sanitized*'
     for tool in memcheck racecheck synccheck initcheck; do
-      if compute-sanitizer --tool "$tool" --error-exitcode 9 "$build/tests/gpu/gpu_test" --gtest_filter="$filter" \
+      options=()
+      # A query about a host pointer answers with an error code; that is how it is told apart from device memory.
+      [ "$tool" = memcheck ] && options=(--report-api-errors no)
+      if compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 "$build/tests/gpu/gpu_test" --gtest_filter="$filter" \
           >"$logs/$tool.log" 2>&1 && grep -q '^\[  PASSED  \] [1-9]' "$logs/$tool.log"; then
         record "$tool" ok "$(grep -m1 -o 'ERROR SUMMARY.*\|RACECHECK SUMMARY.*' "$logs/$tool.log")"
       else

@@ -143,7 +143,7 @@ std::string_view coordinate_parameter(Level level) {
 LevelFields level_fields(const DeviceProgram& program, Level level) {
   std::vector<bool> used(program.values.size(), false);
   for (const DeviceValue& user : program.values) {
-    if (user.kind != Kind::computed || user.level == level) continue;
+    if (user.kind != Kind::computed || (user.level == level && !user.recomputed)) continue;
     for (const int operand : user.operands) used[static_cast<std::size_t>(operand)] = true;
   }
   for (const int result : program.results)
