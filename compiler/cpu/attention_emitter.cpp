@@ -162,7 +162,8 @@ void AttentionEmitter::emit_finish() {
     Value* no_score = c_.ir.CreateAnd(c_.ir.CreateFCmpOEQ(maximum, minus_infinity()), c_.ir.CreateFCmpOEQ(sum, zero()));
     Value* reciprocal = c_.ir.CreateFDiv(c_.real(sum, 1), sum);
     reciprocal = c_.ir.CreateSelect(no_score, zero(), reciprocal);
-    Value* natural = plan_.log2_scores ? c_.ir.CreateFMul(c_.ir.CreateFAdd(maximum, math::log2(c_, sum)), c_.real(sum, std::numbers::ln2))
+    Value* natural = plan_.log2_scores ? c_.ir.CreateFMul(c_.ir.CreateFAdd(maximum, math::log2(c_, sum)),
+                                                          c_.real(sum, std::numbers::ln2))
                                        : c_.ir.CreateFAdd(maximum, math::log(c_, sum));
     natural = c_.ir.CreateSelect(no_score, minus_infinity(), natural);
     c_.store(reciprocal, sum_at);
@@ -170,11 +171,13 @@ void AttentionEmitter::emit_finish() {
   });
   c_.if_then(c_.ir.CreateICmpNE(lse, llvm::ConstantPointerNull::get(llvm::cast<llvm::PointerType>(c_.ptr))), [&] {
     c_.loop(rows, 1, [&](Value* i) {
-      c_.store(c_.load(c_.f32, c_.element(row_max, i, f32_bytes)), c_.element(lse, c_.ir.CreateMul(i, lse_stride), f32_bytes));
+      c_.store(c_.load(c_.f32, c_.element(row_max, i, f32_bytes)),
+               c_.element(lse, c_.ir.CreateMul(i, lse_stride), f32_bytes));
     });
   });
 
-  Value *out = ATTNC_TASK(ptr, out), *stride = ATTNC_TASK(i64, out_row_stride_bytes), *out_acc = ATTNC_TASK(ptr, out_acc);
+  Value *out = ATTNC_TASK(ptr, out), *stride = ATTNC_TASK(i64, out_row_stride_bytes),
+        *out_acc = ATTNC_TASK(ptr, out_acc);
   Value* staging = ATTNC_TASK(ptr, row_staging);
   const auto element_bytes = static_cast<std::int64_t>(size_bytes(plan_.dtype));
   const int whole_vectors = plan_.head_dim_v / plan_.lanes;

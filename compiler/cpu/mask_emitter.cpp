@@ -8,7 +8,8 @@ namespace attnc::cpu {
 
 using ir::Level;
 
-std::unique_ptr<llvm::Module> emit_mask(llvm::LLVMContext& context, const ir::Program& program, const CpuTarget& target) {
+std::unique_ptr<llvm::Module> emit_mask(llvm::LLVMContext& context, const ir::Program& program,
+                                        const CpuTarget& target) {
   auto module = std::make_unique<llvm::Module>("attnc_mask", context);
   CodeBuilder c(*module, target.vector_bits / 32);
   const LevelPlan levels(program);
@@ -56,20 +57,21 @@ std::unique_ptr<llvm::Module> emit_mask(llvm::LLVMContext& context, const ir::Pr
   stage.mods().evaluate(levels.needed(Level::column, program.mask), columns);
 
   const std::vector<bool> wanted = levels.needed(Level::element, program.mask);
-  const auto result = c.loop(c.wide(rows), c.lanes, {any_before, all_before}, [&](Value* first, const CodeBuilder::Carried& seen) {
-    Scope scope = outer;
-    scope.preheader = nullptr;
-    for (std::size_t id = 0; id < scope.values.size(); ++id)
-      if (levels.level(static_cast<ir::ValueId>(id)) == Level::column) scope.values[id] = columns.values[id];
-    stage.add_rows(scope, first);
-    Value* q_idx = stage.q_indices(q0, rows, first);
-    scope.input = [&, base = outer.input](Input which) {
-      return which == Input::q_idx ? q_idx : which == Input::kv_idx ? kv_idx : base(which);
-    };
-    stage.mods().evaluate(wanted, scope);
-    Value* keep = stage.mods().operand(program.mask, scope);
-    return CodeBuilder::Carried{c.ir.CreateOr(seen[0], keep), c.ir.CreateAnd(seen[1], keep)};
-  });
+  const auto result =
+      c.loop(c.wide(rows), c.lanes, {any_before, all_before}, [&](Value* first, const CodeBuilder::Carried& seen) {
+        Scope scope = outer;
+        scope.preheader = nullptr;
+        for (std::size_t id = 0; id < scope.values.size(); ++id)
+          if (levels.level(static_cast<ir::ValueId>(id)) == Level::column) scope.values[id] = columns.values[id];
+        stage.add_rows(scope, first);
+        Value* q_idx = stage.q_indices(q0, rows, first);
+        scope.input = [&, base = outer.input](Input which) {
+          return which == Input::q_idx ? q_idx : which == Input::kv_idx ? kv_idx : base(which);
+        };
+        stage.mods().evaluate(wanted, scope);
+        Value* keep = stage.mods().operand(program.mask, scope);
+        return CodeBuilder::Carried{c.ir.CreateOr(seen[0], keep), c.ir.CreateAnd(seen[1], keep)};
+      });
 
   llvm::Type* lane_bits = c.ir.getIntNTy(static_cast<unsigned>(c.lanes));
   Value* any_bits = c.ir.CreateBitCast(result[0], lane_bits);

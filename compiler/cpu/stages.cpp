@@ -37,12 +37,18 @@ Scope StageEmitter::scope(bool vectors) const {
   result.buffers = context_.buffers;
   result.input = [context = context_](Input which) -> Value* {
     switch (which) {
-      case Input::b: return context.b;
-      case Input::h: return context.h;
-      case Input::q_len: return context.q_len;
-      case Input::kv_len: return context.kv_len;
-      case Input::scale: return context.scale;
-      default: throw Error(ErrorCode::internal, "a value was placed at a level that does not know its coordinate");
+      case Input::b:
+        return context.b;
+      case Input::h:
+        return context.h;
+      case Input::q_len:
+        return context.q_len;
+      case Input::kv_len:
+        return context.kv_len;
+      case Input::scale:
+        return context.scale;
+      default:
+        throw Error(ErrorCode::internal, "a value was placed at a level that does not know its coordinate");
     }
   };
   return result;
@@ -54,8 +60,8 @@ void StageEmitter::add_uniform(Scope& scope) {
     const auto value = static_cast<ValueId>(id);
     if (plan_.level(value) != Level::uniform || plan_.slot(value) < 0) continue;
     const Type type = program[value].type;
-    scope.values[id] =
-        mods_.from_slot(c_.load(mods_.slot_type(type), slot_address(Level::uniform, plan_.slot(value), nullptr, type)), type);
+    scope.values[id] = mods_.from_slot(
+        c_.load(mods_.slot_type(type), slot_address(Level::uniform, plan_.slot(value), nullptr, type)), type);
   }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The outer levels of a mod as code: uniform values once per tile, row values once per q tile, column values once per kv
-// tile, each into its slots. Shared by the attention kernel and the mask kernel.
+// The outer levels of a mod as code: uniform values once per tile, row values once per q tile, column values once per
+// kv tile, each into its slots. Shared by the attention kernel and the mask kernel.
 #pragma once
 
 #include "compiler/cpu/mod_emitter.h"
@@ -28,8 +28,8 @@ class StageEmitter {
   ModEmitter& mods() { return mods_; }
 
   void uniform();
-  /// Rows q0 ... q0 + rows - 1; lanes past the last row repeat it, so no mod sees q_idx >= q_len. Slots are filled up to
-  /// row number `extent` (i64), in whole vectors.
+  /// Rows q0 ... q0 + rows - 1; lanes past the last row repeat it, so no mod sees q_idx >= q_len. Slots are filled up
+  /// to row number `extent` (i64), in whole vectors.
   void rows(Value* q0, Value* rows, Value* extent);
   /// Keys kv0 ... kv0 + keys - 1, in whole vectors, likewise.
   void columns(Value* kv0, Value* keys);

@@ -32,7 +32,7 @@ struct DeviceValue {
   Op op = Op::literal;  ///< computed: the operation it stands for; Op::literal for addresses and the like
   Type type = Type::f32;
   ir::Level level = ir::Level::uniform;
-  bool recomputed = false;    ///< column, diagonal: element functions compute it anew instead of fetching it
+  bool recomputed = false;  ///< column, diagonal: element functions compute it anew instead of fetching it
   Input input = Input::score;
   std::string name;           ///< computed: an identifier, unique in the program
   std::string text;           ///< computed: an expression in which $0, $1, ... stand for the operands
@@ -61,7 +61,8 @@ inline bool computed_per_element(const DeviceValue& value) {
   return value.level == ir::Level::element || value.recomputed;
 }
 
-/// Marks column and diagonal values as recomputed where that is cheaper, per score, than fetching them from shared memory.
+/// Marks column and diagonal values as recomputed where that is cheaper, per score, than fetching them from shared
+/// memory.
 void recompute_cheap_values(DeviceProgram& program);
 
 }  // namespace attnc::cuda

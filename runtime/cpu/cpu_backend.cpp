@@ -80,7 +80,8 @@ class CpuBackend final : public Backend {
 
   std::string explain(std::string_view stage, std::string_view target) override {
     if (!target.empty() && target != "cpu")
-      throw Error(ErrorCode::invalid_argument, fmt::format("target '{}': the CPU backend compiles for cpu only", target));
+      throw Error(ErrorCode::invalid_argument,
+                  fmt::format("target '{}': the CPU backend compiles for cpu only", target));
     if (stage == "plan") return recipe_.plan.to_string() + "\n";
     if (stage == "signature") return recipe_.signature();
     if (stage == "llvm") return recipe_.llvm_text();

@@ -37,8 +37,9 @@ CpuRecipe CpuRecipe::make(const VariantSpec& spec, const CpuTarget& target) {
 }
 
 std::string CpuRecipe::signature() const {
-  return fmt::format("attnc cpu attention, emitter {}\n{}\n{} {} {} {}-bit\n{}\n{}", emitter_version, llvm_version(), target.triple,
-                     target.cpu, target.features, target.vector_bits, plan.to_string(), ir::print(kernel_program, true));
+  return fmt::format("attnc cpu attention, emitter {}\n{}\n{} {} {} {}-bit\n{}\n{}", emitter_version, llvm_version(),
+                     target.triple, target.cpu, target.features, target.vector_bits, plan.to_string(),
+                     ir::print(kernel_program, true));
 }
 
 BuiltKernel CpuRecipe::build() const {
