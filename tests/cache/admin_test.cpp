@@ -96,7 +96,7 @@ TEST_F(CacheAdmin, ClearEmptiesDirectoryAndMemory) {
 TEST_F(CacheAdmin, AFileThatVanishesMeanwhileIsNotAProblem) {
   fill(2);
   const auto system = std::make_shared<ScriptedSystem>(
-      [this](const Call& call) { return call.name == "stat_at" && call.path == entry_name(key(0)) ? -ENOENT : 0; });
+      [](const Call& call) { return call.name == "stat_at" && call.path == entry_name(key(0)) ? -ENOENT : 0; });
   const CacheStats stats = KernelCache(options_for(directory_, system)).stats();
   EXPECT_EQ(stats.problem, "");
   EXPECT_EQ(stats.entries, 1u);
