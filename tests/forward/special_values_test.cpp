@@ -13,8 +13,6 @@
 namespace attnc::testing {
 namespace {
 
-constexpr double inf = std::numeric_limits<double>::infinity();
-
 void set(GuardedTensor& tensor, std::int64_t row, double value) {
   const std::int64_t index[] = {0, 0, row, 0};
   write_element(tensor.view, index, value);
