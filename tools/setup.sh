@@ -42,10 +42,11 @@ if [ ${#missing[@]} -gt 0 ]; then
   DEBIAN_FRONTEND=noninteractive "${elevate[@]}" "${command[@]}" >/dev/null
 fi
 
-# Code is compiled for GPUs at run time by libnvrtc. A machine with a CUDA toolkit has it; elsewhere the PyPI package does.
+# Code is compiled for GPUs at run time by libnvrtc (pinned here, so that the register counts CI checks are the same
+# everywhere). A machine with a CUDA toolkit has it; elsewhere the PyPI package does.
 if [ "$want_nvrtc" = yes ] && [ -z "${ATTNC_NVRTC:-}" ] && ! ls /usr/local/cuda*/lib64/libnvrtc.so* >/dev/null 2>&1 &&
    ! ls "$root"/.venv/lib/python3*/site-packages/nvidia/*/lib/libnvrtc.so* >/dev/null 2>&1; then
   echo "installing: nvidia-cuda-nvrtc (into .venv)"
   python3 -m venv "$root/.venv"
-  "$root/.venv/bin/python" -m pip install -q --disable-pip-version-check 'nvidia-cuda-nvrtc>=13.0,<14'
+  "$root/.venv/bin/python" -m pip install -q --disable-pip-version-check 'nvidia-cuda-nvrtc==13.0.*'
 fi
