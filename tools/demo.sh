@@ -39,7 +39,10 @@ show "a causal window of 128 tokens" \
 show "its block mask" \
   mask --mask-mod "$window" --q-len 512 --kv-len 512 --block-size 64x64 --png $demo/window.png
 
-python3 tools/photo_to_qkv.py data/astronaut.png $demo/photo_qkv.safetensors
+# The distribution's numpy and Pillow belong to its own python3, which need not be the first on PATH.
+python=python3
+"$python" -c 'import numpy, PIL' 2>/dev/null || python=/usr/bin/python3
+"$python" tools/photo_to_qkv.py data/astronaut.png $demo/photo_qkv.safetensors
 show "a photograph, 56 x 56 patches: everything attends to everything" \
   run --in $demo/photo_qkv.safetensors --out $demo/photo_dense.safetensors --device $device --check --timing
 show "the same, each patch seeing the 9 x 9 patches around it" \
