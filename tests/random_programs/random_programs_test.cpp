@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
-#include <random>
 #include <string>
 
 #include "tests/support/random_mod.h"
@@ -21,7 +20,7 @@ std::uint64_t from_environment(const char* name, std::uint64_t fallback) {
 
 TEST(RandomPrograms, MatchTheOracle) {
   const std::uint64_t count = from_environment("ATTNC_RANDOM_PROGRAMS", 2000);
-  const std::uint64_t first = from_environment("ATTNC_RANDOM_SEED", std::random_device{}());
+  const std::uint64_t first = from_environment("ATTNC_RANDOM_SEED", 1);
   RecordProperty("first_seed", std::to_string(first));
   std::printf("random programs: seeds %llu to %llu\n", static_cast<unsigned long long>(first),
               static_cast<unsigned long long>(first + count - 1));
