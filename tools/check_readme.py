@@ -25,7 +25,8 @@ def main():
     text = open(os.path.join(ROOT, "README.md"), encoding="utf-8").read()
     snippets = re.findall(r"```cpp\n(.*?)```", text, re.S)
     commands = [line for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.strip().splitlines()]
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+    prose = re.sub(r"```.*?```", "", text, flags=re.S)
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", prose):
         if not os.path.exists(os.path.join(ROOT, link)):
             sys.exit(f"README: links to {link}, which does not exist")
     with tempfile.TemporaryDirectory() as folder:
