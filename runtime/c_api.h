@@ -143,8 +143,9 @@ typedef struct attnc_buffer_value {
 
 /* ---- attention ---- */
 
-/* Told about compilations ("compile") and cache trouble ("cache"). Called on the thread that meets the event, possibly
- * on several at once; must not throw, longjmp, or call back into the same handle. The strings live during the call. */
+/* Told about compilations ("compile"), the layout of each CUDA kernel that is loaded ("plan") and cache trouble
+ * ("cache"). Called on the thread that meets the event, possibly on several at once; must not throw, longjmp, or call
+ * back into the same handle. The strings live during the call. */
 typedef void (*attnc_log_callback)(void* user_data, const char* category, const char* message);
 
 /* What makes a variant: all of it is part of its identity, and none of it is a shape. */

@@ -27,6 +27,26 @@ struct Planned {
   plan::TilePlan plan;
 };
 
+Planned print_and_plan(const ir::Program& natural, const ir::Program& program, const KernelRequest& request,
+                       PrintOptions options) {
+  Planned planned;
+  // Without a maximum no exponential is exactly 1, which shows where P or its sum is rounded coarsely (bf16 in the
+  // portable kernel) or judged finely (f32): a row with one key then misses its lse by P's rounding.
+  options.use_score_bound = request.dtype != DType::f32;
+  options.natural_units = request.dtype == DType::f32;
+  planned.mods = print_mods(natural, program, options);
+  planned.plan =
+      request.plan ? *request.plan : plan::make_plan(problem_of(request, planned.mods.traits), request.target);
+  if (planned.plan.family == plan::KernelFamily::sm80 && request.dtype == DType::bf16 &&
+      planned.mods.traits.score_bound_log2 > 0) {
+    options.use_score_bound = false;
+    planned.mods = print_mods(natural, program, options);
+  }
+  return planned;
+}
+
+}  // namespace
+
 plan::Problem problem_of(const KernelRequest& request, const ModsTraits& mods) {
   plan::Problem problem;
   problem.dtype = request.dtype;
@@ -39,25 +59,6 @@ plan::Problem problem_of(const KernelRequest& request, const ModsTraits& mods) {
   problem.mods = mods;
   return problem;
 }
-
-Planned print_and_plan(const ir::Program& natural, const ir::Program& program, const KernelRequest& request,
-                       PrintOptions options) {
-  Planned planned;
-  // Without a maximum no exponential is exactly 1, which shows where P or its sum is rounded coarsely (bf16 in the
-  // portable kernel) or judged finely (f32): a row with one key then misses its lse by P's rounding.
-  options.use_score_bound = request.dtype != DType::f32;
-  options.natural_units = request.dtype == DType::f32;
-  planned.mods = print_mods(natural, program, options);
-  planned.plan = plan::make_plan(problem_of(request, planned.mods.traits), request.target);
-  if (planned.plan.family == plan::KernelFamily::sm80 && request.dtype == DType::bf16 &&
-      planned.mods.traits.score_bound_log2 > 0) {
-    options.use_score_bound = false;
-    planned.mods = print_mods(natural, program, options);
-  }
-  return planned;
-}
-
-}  // namespace
 
 KernelSource make_kernel_source(const ir::Program& program, const KernelRequest& request, bool line_directives) {
   PrintOptions options;

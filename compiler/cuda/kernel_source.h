@@ -2,6 +2,7 @@
 // All that the compiler has to say about one kernel: its plan, its text, its name in the cache.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -22,7 +23,11 @@ struct KernelRequest {
   int vector_bytes = 16;    ///< see plan::Problem
   bool tensor_maps = true;  ///< see plan::Problem
   plan::Target target;
+  std::optional<plan::TilePlan> plan{};  ///< instead of the planner's own: one of plan::candidates
 };
+
+/// What the planner is asked for a request whose mods have these traits.
+plan::Problem problem_of(const KernelRequest& request, const ModsTraits& mods);
 
 struct KernelSource {
   plan::TilePlan plan;

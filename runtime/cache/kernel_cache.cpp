@@ -115,6 +115,11 @@ KernelCache::KernelCache(KernelCacheOptions options) : state_(std::make_shared<S
 
 CachedKernelPtr KernelCache::find(std::string_view signature) const { return state_->memory.find(signature); }
 
+CachedKernelPtr KernelCache::load(std::string_view signature) const {
+  if (CachedKernelPtr kernel = state_->memory.find(signature)) return kernel;
+  return state_->disk ? state_->load(signature, /*set_aside=*/false) : nullptr;
+}
+
 CachedKernelPtr KernelCache::get_or_build(std::string_view signature, const BuildFunction& build) {
   return state_->memory.get_or_make(signature, [&] { return state_->load_or_build(signature, build, nullptr); });
 }

@@ -105,6 +105,10 @@ class KernelCache {
   /// The kernel of `signature` if it is in memory, else null. Never waits, takes no lock, touches no disk.
   CachedKernelPtr find(std::string_view signature) const;
 
+  /// The kernel of `signature` if it is in memory or on disk, else null. Builds nothing, takes no lock; one read from
+  /// disk is not kept in memory.
+  CachedKernelPtr load(std::string_view signature) const;
+
   /// The kernel of `signature`: from memory, from disk, or compiled by `build`. Never null. Across threads and
   /// processes that share a directory each signature is compiled once, as long as locks work there and nobody waits
   /// longer than `compile_wait`. The only exceptions are those of `build` (also thrown to all threads that waited for

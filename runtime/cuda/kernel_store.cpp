@@ -9,6 +9,7 @@
 
 #include "runtime/cuda/compile.h"
 #include "runtime/cuda/nvrtc_api.h"
+#include "runtime/cuda/tuned_plans.h"
 
 namespace attnc::cuda {
 namespace {
@@ -76,10 +77,18 @@ BuiltKernel KernelStore::build(const KernelSource& source, const plan::Target& t
 }
 
 std::unique_ptr<LoadedKernel> KernelStore::make(const KernelChoice& choice) {
-  const KernelRequest request = make_request(spec_, choice, device_.target);
+  KernelRequest request = make_request(spec_, choice, device_.target);
+  const auto signature_of = [&] {
+    return make_signature(spec_.program, request, nvrtc().version_text(), compile_options(request.target));
+  };
+  std::string signature = signature_of();
+  const TunedVariant variant{spec_.program, request, device_.name, device_.multiprocessors};
+  if (const std::optional<plan::TilePlan> tuned = find_tuned_plan(cache(), variant, signature)) {
+    request.plan = *tuned;
+    signature = signature_of();
+  }
   const KernelSource source = make_kernel_source(spec_.program, request);
-  const std::string signature =
-      make_signature(spec_.program, request, nvrtc().version_text(), compile_options(request.target));
+  log(spec_, "plan", fmt::format("{}{}", plan::print(source.plan), request.plan ? ", tuned" : ""));
   const BuildFunction build_function = [&] { return build(source, request.target); };
   CachedKernelPtr cached = cache().get_or_build(signature, build_function);
   std::string why_refused;

@@ -25,6 +25,8 @@ const std::vector<Subcommand>& subcommands();
 extern const Subcommand run_command;
 extern const Subcommand mask_command;
 extern const Subcommand explain_command;
+extern const Subcommand bench_command;
+extern const Subcommand tune_command;
 extern const Subcommand cache_command;
 extern const Subcommand doctor_command;
 

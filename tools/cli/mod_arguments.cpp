@@ -160,6 +160,7 @@ BoundMods::BoundMods(const ModArguments& arguments, const SafetensorsFile* file,
       if (!dtype || !rank || *rank < 0 || *rank > TensorView::max_rank)
         refuse(fmt::format("{}: declare a buffer as NAME:DTYPE/RANK, as in bias:f16/4", option));
       captures.buffers.push_back({name, *dtype, *rank});
+      declared_.push_back(captures.buffers.back());
       continue;
     }
     const std::string tensor = equals == std::string::npos ? name : argument.substr(equals + 1);
@@ -192,6 +193,11 @@ BoundMods::Values BoundMods::values_of(const std::set<std::string>& names) const
   for (const auto& [name, tensor] : tensors_)
     if (names.count(name) > 0) values.buffers.push_back({name, tensor.view()});
   return values;
+}
+
+void BoundMods::provide(const std::string& name, HostTensor tensor) {
+  std::erase_if(tensors_, [&](const auto& known) { return known.first == name; });
+  tensors_.emplace_back(name, std::move(tensor));
 }
 
 BoundMods::Values BoundMods::mask_values() const { return values_of(mask_names_); }

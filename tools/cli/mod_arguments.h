@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What run, mask and explain share: mods as text, their parameters and buffers, devices and block sizes.
+// What the subcommands share: mods as text, their parameters and buffers, devices and block sizes.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -19,7 +19,7 @@ namespace attnc::cli {
 struct ModArguments {
   std::string score_mod, mask_mod;
   std::vector<std::string> params;   ///< NAME=VALUE or NAME:TYPE=VALUE
-  std::vector<std::string> buffers;  ///< NAME, NAME=TENSOR; explain also NAME:DTYPE or NAME:DTYPE/RANK
+  std::vector<std::string> buffers;  ///< NAME, NAME=TENSOR; without values NAME:DTYPE or NAME:DTYPE/RANK
 };
 /// Declares --score-mod (if `with_score`), --mask-mod, --param and --buffer.
 void declare_mods(CLI::App& app, ModArguments& arguments, bool with_score);
@@ -45,10 +45,16 @@ class BoundMods {
   /// Whether mask_mod can differ between batches or heads.
   bool mask_reads(Input input) const;
 
+  /// Buffers without values so far: NAME:DTYPE/RANK.
+  const std::vector<BufferDecl>& declared() const { return declared_; }
+  /// The values of a declared buffer; replaces those given before. Views taken before are then dead.
+  void provide(const std::string& name, HostTensor tensor);
+
  private:
   Values values_of(const std::set<std::string>& names) const;
 
   std::vector<ParamValue> params_;
+  std::vector<BufferDecl> declared_;
   std::deque<std::pair<std::string, HostTensor>> tensors_;
   std::set<std::string> score_names_, mask_names_;
 };
