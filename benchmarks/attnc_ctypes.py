@@ -8,6 +8,7 @@
 Looks for libattnc.so in $ATTNC_LIBRARY, then build/*/runtime/.
 """
 import ctypes as C
+import functools
 import glob
 import os
 
@@ -100,6 +101,14 @@ def _tensor(t):
     return view
 
 
+def _backwards(t, axis):
+    """The view of t whose index along `axis` counts from the last to the first."""
+    view = _tensor(t)
+    view.data += (t.shape[axis] - 1) * t.stride(axis) * t.element_size()
+    view.stride_elems[axis] = -view.stride_elems[axis]
+    return view
+
+
 def _captures(params, buffers):
     params, buffers = params or {}, buffers or {}
     kinds = {bool: 0, int: 1, float: 3}
@@ -146,18 +155,22 @@ class Attention:
         error = C.c_void_p()
         _check(lib.attnc_attention_prepare(self.handle, C.byref(error)), error)
 
-    def __call__(self, q, k, v, out=None, lse=None, block_mask=None):
+    def __call__(self, q, k, v, out=None, lse=None, block_mask=None, portable=False):
+        """portable: walk batches (heads, where there is one batch) from last to first. The result is the same unless a mod
+        reads that index; the bulk tensor copy engine takes no negative stride, so the portable kernel runs."""
+        axis = 0 if q.shape[0] > 1 else 1
+        view = functools.partial(_backwards, axis=axis) if portable else _tensor
         if out is None:
             out = torch.empty(*q.shape[:3], v.shape[3], device=q.device, dtype=q.dtype)
         options = _ForwardOptions(C.sizeof(_ForwardOptions))
         if lse is not None:
-            lse_view = _tensor(lse)
+            lse_view = view(lse)
             options.lse = C.pointer(lse_view)
         options.buffers, options.num_buffers = self._values, len(self._values)
         options.block_mask = block_mask.handle if block_mask else None
         options.stream = torch.cuda.current_stream().cuda_stream
         error = C.c_void_p()
-        status = lib.attnc_attention_forward(self.handle, C.byref(_tensor(q)), C.byref(_tensor(k)), C.byref(_tensor(v)),
-                                             C.byref(_tensor(out)), C.byref(options), C.byref(error))
+        status = lib.attnc_attention_forward(self.handle, C.byref(view(q)), C.byref(view(k)), C.byref(view(v)),
+                                             C.byref(view(out)), C.byref(options), C.byref(error))
         _check(status, error)
         return out

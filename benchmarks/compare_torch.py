@@ -3,15 +3,22 @@
 """attnc beside PyTorch's attention in one process on one GPU: SDPA's cuDNN and FlashAttention-2 backends, and compiled
 FlexAttention (default, and with tanh.approx for soft-capping; --tuned adds max-autotune).
 
-  python3 benchmarks/compare_torch.py dense variants seeds --out benchmarks/results/h200.json
+  python3 benchmarks/compare_torch.py dense variants seeds masks --out benchmarks/results/h200.json --plot
+  python3 benchmarks/compare_torch.py dense --full --out benchmarks/results/h200_dense.json
 
-Each time is the median of triton.testing.do_bench (CUDA events, L2 flushed), in ms; inputs are random normal bf16. A row also
-checks attnc's result against the peer's, so that no wrong kernel is timed. TFLOP/s counts 4 B H Sq Skv D (half for causal).
+The contenders of a row take turns launch by launch, so that a clock that drifts meets all of them; each time is the median of
+CUDA events around one call, in ms, with the L2 cache overwritten before. Inputs are random normal bf16. "attnc" is whatever
+kernel the library picks; "portable" is its portable kernel, which on Hopper takes what the bulk tensor copy engine cannot
+(here: batches or heads laid out from last to first). A row also checks both against the first peer, relative to its norm, so
+that no wrong kernel is timed. TFLOP/s counts 4 B H Sq Skv D (half for causal). The rows of dense and causal have
+16384 tokens a batch (32768 for the longest) and 2048 / D heads, rounded down.
 """
 import argparse
+import concurrent.futures
 import functools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -20,32 +27,60 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
-from triton.testing import do_bench
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import attnc_ctypes as attnc  # noqa: E402
 
 torch._dynamo.config.cache_size_limit = 1000
 torch._dynamo.config.recompile_limit = 1000
+torch.manual_seed(0)
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("parts", nargs="+", choices=["dense", "variants", "seeds", "masks"])
 parser.add_argument("--out", help="JSON file for the rows, with machine, versions, commit and command")
-parser.add_argument("--budget", type=float, default=500, help="seconds after which remaining rows are skipped, and said so")
+parser.add_argument("--plot", action="store_true", help="draw --out beside itself (plot_results.py; needs matplotlib)")
+parser.add_argument("--budget", type=float, default=140, help="seconds after which remaining rows are skipped, and said so")
 parser.add_argument("--no-flex", action="store_true", help="leave FlexAttention out (it takes seconds to compile each)")
+parser.add_argument("--no-portable", action="store_true", help="leave the portable kernel out")
 parser.add_argument("--tuned", action="store_true", help="also FlexAttention with max-autotune (6 to 18 s each)")
-parser.add_argument("--rep", type=int, default=100, help="milliseconds of repetitions per timing")
-parser.add_argument("--dims", type=int, nargs="+", default=[64, 128, 256])
-parser.add_argument("--lengths", type=int, nargs="+", default=[1024, 4096, 16384])
+parser.add_argument("--rep", type=float, default=60, help="milliseconds of repetitions per contender of a row")
+grid = parser.add_mutually_exclusive_group()
+grid.add_argument("--quick", action="store_true", help="head dimensions 64 and 128, lengths 1024, 4096, 16384: the default")
+grid.add_argument("--full", action="store_true", help="head dimensions 64 to 256, lengths 512 to 32768; give more --budget")
+parser.add_argument("--dims", type=int, nargs="+", help="head dimensions; variants take those up to 128")
+parser.add_argument("--lengths", type=int, nargs="+", help="lengths of dense")
 args = parser.parse_args()
+args.dims = args.dims or ([64, 96, 128, 192, 256] if args.full else [64, 128])
+args.lengths = args.lengths or ([512, 1024, 2048, 4096, 8192, 16384, 32768] if args.full else [1024, 4096, 16384])
 
 START = time.time()
+HOPPER = torch.cuda.get_device_capability() == (9, 0)
+MOST_ERROR = 0.02  # of the norm; two right bf16 kernels differ by 0.003 to 0.006
 rows = []
 skipped = 0
+compilers = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+l2_flush = torch.empty(256 << 20, dtype=torch.int8, device="cuda")
 
 
-def median_ms(f):
-    return float(do_bench(f, warmup=25, rep=args.rep, return_mode="median"))
+def take_turns(contenders):
+    """Median ms of each {name: f()}, all warm already."""
+    def run(f):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        l2_flush.zero_()  # the host runs ahead while the device does this
+        start.record()
+        f()
+        end.record()
+        return start, end
+    def elapsed(pairs):
+        torch.cuda.synchronize()
+        return [start.elapsed_time(end) for start, end in pairs]
+    estimate = sum(elapsed([run(f) for f in contenders.values() for _ in range(2)])[1::2])
+    rounds = min(100, max(9, int(args.rep * len(contenders) / max(estimate, 1e-3))))
+    events = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, f in contenders.items():
+            events[name].append(run(f))
+    return {name: statistics.median(elapsed(pairs)) for name, pairs in events.items()}
 
 
 def qkv(B, H, S, D, Hkv=None):
@@ -53,16 +88,23 @@ def qkv(B, H, S, D, Hkv=None):
     return make(H), make(Hkv or H), make(Hkv or H)
 
 
-def sdpa(backend, causal=False, gqa=False):
+def sdpa(backend, causal=False):
     def run(q, k, v):
         with sdpa_kernel(backend):
-            return F.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=gqa)
+            return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
     return run
 
 
 def flex(tuned=False, **kw):
     options = {"mode": "max-autotune-no-cudagraphs"} if tuned else {}
     return torch.compile(functools.partial(flex_attention, **kw), dynamic=False, **options)
+
+
+def attention(**kw):
+    """An attnc.Attention whose kernels are being compiled by other threads."""
+    made = attnc.Attention(**kw)
+    made.compiling = compilers.submit(made.prepare)
+    return made
 
 
 def compare(name, shape, ours, peers, flops, Hkv=None):
@@ -74,39 +116,42 @@ def compare(name, shape, ours, peers, flops, Hkv=None):
         return
     q, k, v = qkv(B, H, S, D, Hkv)
     row = {"name": name, "B": B, "H": H, "Hkv": Hkv or H, "S": S, "D": D}
+    contenders = {who: functools.partial(f, q, k, v) for who, f in peers.items()}
+    contenders["attnc"] = lambda: ours(q, k, v)
+    if HOPPER and not args.no_portable and (B > 1 or min(H, Hkv or H) > 1):
+        contenders["portable"] = lambda: ours(q, k, v, portable=True)
     expected = None
-    times = {}
-    for peer, f in peers.items():
+    for who in list(contenders):
         try:
-            result = f(q, k, v)
-            expected = result if expected is None else expected
-            times[peer] = median_ms(lambda: f(q, k, v))
-        except Exception as problem:  # a peer that cannot do it is reported, not hidden
-            row[peer + "_error"] = str(problem).split("\n")[0][:120]
-    try:
-        start = time.time()
-        out = ours(q, k, v)
-        torch.cuda.synchronize()
-        row["attnc_first_s"] = round(time.time() - start, 3)
-        if expected is not None:
-            row["max_difference"] = float((out.float() - expected.float()).abs().max())
-            row["ok"] = row["max_difference"] < 0.05
-        result = torch.empty_like(out)
-        times["attnc"] = median_ms(lambda: ours(q, k, v))
-    except Exception as problem:
-        row["attnc_error"] = str(problem)[:300]
-    for who, ms in times.items():
+            if who == "attnc":
+                ours.compiling.result()
+            start = time.time()
+            result = contenders[who]()
+            torch.cuda.synchronize()
+            if who.startswith("flex"):
+                row[who + "_first_s"] = round(time.time() - start, 3)
+            if who in peers:
+                expected = result if expected is None else expected
+            elif expected is not None:
+                error = float((result.float() - expected.float()).norm() / expected.float().norm())
+                row[who + "_error_of_norm"] = round(error, 6)
+                row["ok"] = row.get("ok", True) and error < MOST_ERROR
+        except Exception as problem:  # what a contender cannot do is reported, not hidden
+            row[who + "_error"] = str(problem).split("\n")[0][:300]
+            del contenders[who]
+    for who, ms in take_turns(contenders).items():
         row[who + "_ms"] = round(ms, 5)
         row[who + "_tflops"] = round(flops / ms / 1e9, 1)
-    if "attnc" in times:
-        for who in times:
-            if who != "attnc":
-                row["vs_" + who] = round(times[who] / times["attnc"], 3)
+    for us in ("attnc", "portable"):
+        for who in contenders:
+            if us in contenders and who not in ("attnc", "portable"):
+                row[f"{us}_vs_{who}"] = round(row[who + "_ms"] / row[us + "_ms"], 3)
     rows.append(row)
-    shown = " ".join(f"{w}={t:.4f}ms/{flops / t / 1e9:.0f}" for w, t in times.items())
-    ratios = " ".join(f"{key}={value}" for key, value in row.items() if key.startswith("vs_"))
-    print(f"{name:<28} B{B} H{H} S{S} D{D} | {shown} | {ratios} | ok={row.get('ok')} {row.get('attnc_error', '')}", flush=True)
-    del q, k, v
+    shown = " ".join(f"{who}={row[who + '_ms']:.4f}ms/{row[who + '_tflops']:.0f}" for who in contenders)
+    ratios = " ".join(f"{key}={value}" for key, value in row.items() if "_vs_" in key)
+    problems = " ".join(f"{key}: {value}" for key, value in row.items() if key.endswith("_error"))
+    print(f"{name:<20} B{B} H{H} S{S} D{D} | {shown} | {ratios} | ok={row.get('ok')} {problems}", flush=True)
+    del q, k, v, contenders, expected
     torch.cuda.empty_cache()
 
 
@@ -117,20 +162,23 @@ causal_torch = lambda b, h, q, k: q >= k
 def dense():
     a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
     b = torch.randn_like(a)
-    ms = median_ms(lambda: a @ b)
+    for _ in range(3):
+        a @ b
+    ms = take_turns({"gemm": lambda: a @ b})["gemm"]
     rows.append({"name": "gemm_8192", "ms": ms, "tflops": 2 * 8192**3 / ms / 1e9})
     print(f"roof: bf16 GEMM 8192^3 at {rows[-1]['tflops']:.0f} TFLOP/s", flush=True)
     del a, b
+    ours = {(D, causal): attention(mask_mod=CAUSAL if causal else None, head_dim=D) for D in args.dims for causal in (False, True)}
     for S in args.lengths:
         for D in args.dims:
             H, B = 2048 // D, max(1, 16384 // S)
             for causal in (False, True):
                 flops = 4 * B * H * S * S * D * (0.5 if causal else 1)
-                ours = attnc.Attention(mask_mod=CAUSAL if causal else None, head_dim=D)
                 peers = {"cudnn": sdpa(SDPBackend.CUDNN_ATTENTION, causal), "fa2": sdpa(SDPBackend.FLASH_ATTENTION, causal)}
-                compare("causal" if causal else "dense", (B, H, S, D), ours, peers, flops)
+                compare("causal" if causal else "dense", (B, H, S, D), ours[D, causal], peers, flops)
 
 
+@functools.cache
 def tanh_approx():
     """torch.tanh through tanh.approx.f32: FlexAttention's fastest soft-cap."""
     from torch._inductor.lowering import make_pointwise, register_lowering
@@ -186,10 +234,14 @@ def variants():
     bias = torch.randn(2 * S, device="cuda", dtype=torch.bfloat16)
     block_mask = lambda f: create_block_mask(f, None, None, S, S, device="cuda")
     causal_mask = block_mask(causal_torch)
+    window_mask = block_mask(lambda b, h, q, k: (q >= k) & (q - k < 1024))
+    prefix_mask = block_mask(lambda b, h, q, k: (q >= k) | (k < 2048))
+    document_mask = block_mask(lambda b, h, q, k: (doc[q] == doc[k]) & (q >= k))
+    jobs = []
     for D in [d for d in args.dims if d <= 128]:
         shape, flops = (B, H, S, D), 4 * B * H * S * S * D
         def row(name, torch_kw, flops=flops, Hkv=None, **ours):
-            compare(name, shape, attnc.Attention(head_dim=D, **ours), flex_peers(**torch_kw), flops, Hkv)
+            jobs.append((name, shape, attention(head_dim=D, **ours), torch_kw, flops, Hkv))
         row("noop", {})
         row("softcap", {"score_mod": soft}, score_mod=softcap)
         row("causal", {"block_mask": causal_mask}, flops / 2, mask_mod=CAUSAL)
@@ -198,13 +250,13 @@ def variants():
             score_mod="score + slope[h] * (kv_idx - q_idx)", mask_mod=CAUSAL, buffers={"slope": slopes})
         row("relative_bias", {"score_mod": lambda s, b, h, q, k: s + bias[q - k + S]},
             score_mod="score + bias[q_idx - kv_idx + 8192]", buffers={"bias": bias})
-        row("window1024", {"block_mask": block_mask(lambda b, h, q, k: (q >= k) & (q - k < 1024))},
-            mask_mod="q_idx >= kv_idx && q_idx - kv_idx < 1024")
-        row("prefix2048", {"block_mask": block_mask(lambda b, h, q, k: (q >= k) | (k < 2048))},
-            mask_mod="kv_idx < 2048 || q_idx >= kv_idx")
-        row("documents12_causal", {"block_mask": block_mask(lambda b, h, q, k: (doc[q] == doc[k]) & (q >= k))},
-            mask_mod="doc[q_idx] == doc[kv_idx] && q_idx >= kv_idx", buffers={"doc": doc})
+        row("window1024", {"block_mask": window_mask}, mask_mod="q_idx >= kv_idx && q_idx - kv_idx < 1024")
+        row("prefix2048", {"block_mask": prefix_mask}, mask_mod="kv_idx < 2048 || q_idx >= kv_idx")
+        row("documents12_causal", {"block_mask": document_mask}, mask_mod="doc[q_idx] == doc[kv_idx] && q_idx >= kv_idx",
+            buffers={"doc": doc})
         row("causal_gqa4", {"block_mask": causal_mask, "enable_gqa": True}, flops / 2, Hkv=4, mask_mod=CAUSAL)
+    for name, shape, ours, torch_kw, flops, Hkv in jobs:
+        compare(name, shape, ours, flex_peers(**torch_kw), flops, Hkv)
 
 
 def seeds():
@@ -214,10 +266,11 @@ def seeds():
     soft = lambda s, b, h, q, k: 30 * fast_tanh(s / 30)
     neighborhood = lambda b, h, q, k: ((q // 56 - k // 56).abs() < 5) & ((q % 56 - k % 56).abs() < 5)
     text = "abs(q_idx / 56 - kv_idx / 56) < 5 && abs(q_idx % 56 - kv_idx % 56) < 5"
-    compare("seed_dense", shape, attnc.Attention(head_dim=D), {"cudnn": sdpa(SDPBackend.CUDNN_ATTENTION)}, flops)
-    compare("seed_softcap", shape, attnc.Attention(head_dim=D, score_mod="30.0 * tanh(score / 30.0)"),
-            flex_peers(score_mod=soft), flops)
-    compare("seed_neighborhood", shape, attnc.Attention(head_dim=D, mask_mod=text),
+    plain, capped, near = (attention(head_dim=D), attention(head_dim=D, score_mod="30.0 * tanh(score / 30.0)"),
+                           attention(head_dim=D, mask_mod=text))
+    compare("seed_dense", shape, plain, {"cudnn": sdpa(SDPBackend.CUDNN_ATTENTION)}, flops)
+    compare("seed_softcap", shape, capped, flex_peers(score_mod=soft), flops)
+    compare("seed_neighborhood", shape, near,
             flex_peers(block_mask=create_block_mask(neighborhood, None, None, S, S, device="cuda")), flops)
 
 
@@ -278,6 +331,13 @@ for part in args.parts:
     globals()[part]()
     save()
 
-bad = [r["name"] for r in rows if r.get("ok") is False or "attnc_error" in r]
+if args.plot and args.out:
+    try:
+        import plot_results
+        print("drew " + ", ".join(plot_results.draw(args.out)))
+    except ImportError as problem:
+        print(f"no plot: {problem}")
+
+bad = [r["name"] for r in rows if r.get("ok") is False or "attnc_error" in r or "portable_error" in r]
 print(f"{len(rows)} rows, {len(bad)} wrong or failed {bad}, {skipped} skipped for time")
 sys.exit(1 if bad else 0)
