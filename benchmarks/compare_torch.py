@@ -115,7 +115,7 @@ def compare(name, shape, ours, peers, flops, Hkv=None):
         skipped += 1
         return
     q, k, v = qkv(B, H, S, D, Hkv)
-    row = {"name": name, "B": B, "H": H, "Hkv": Hkv or H, "S": S, "D": D}
+    row = {"name": name, "part": part, "B": B, "H": H, "Hkv": Hkv or H, "S": S, "D": D}
     contenders = {who: functools.partial(f, q, k, v) for who, f in peers.items()}
     contenders["attnc"] = lambda: ours(q, k, v)
     if HOPPER and not args.no_portable and (B > 1 or min(H, Hkv or H) > 1):

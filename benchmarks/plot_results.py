@@ -72,7 +72,7 @@ def draw(path, kind="svg"):
         record = json.load(file)
     rows = [row for row in record.get("rows", []) if "D" in row and contenders([row])]
     roof = next((row["tflops"] for row in record.get("rows", []) if row["name"] == "gemm_8192"), None)
-    lengths = [row for row in rows if row["name"] in ("dense", "causal")]
+    lengths = [row for row in rows if row.get("part") == "dense"]
     variants = [row for row in rows if row not in lengths and "flex_ms" in row]
     dims = sorted({row["D"] for row in lengths})
     variant_dims = sorted({row["D"] for row in variants})
