@@ -12,6 +12,7 @@
 #include "compiler/ir/print.h"
 #include "compiler/passes/passes.h"
 #include "runtime/backend.h"
+#include "runtime/cuda/nvtx.h"
 #include "runtime/validate.h"
 
 namespace attnc {
@@ -94,10 +95,14 @@ Attention::Attention(AttentionOptions options) {
   impl_ = std::move(impl);
 }
 
-void Attention::prepare() const { impl_->backend().prepare(); }
+void Attention::prepare() const {
+  const ProfileRange range("attnc prepare");
+  impl_->backend().prepare();
+}
 
 void Attention::forward(const TensorView& q, const TensorView& k, const TensorView& v, const TensorView& out,
                         const ForwardOptions& options) const {
+  const ProfileRange range("attnc forward");
   const ForwardCall call = validate_forward(impl_->spec, impl_->declared, q, k, v, out, options);
   if (call.batch == 0 || call.q_heads == 0 || call.q_len == 0) return;
   if (call.kv_len == 0)

@@ -18,6 +18,7 @@ MAY_SEE = {
 SYSTEM_ONLY_IN = {
     r"llvm(-c)?/": ["compiler/cpu", "runtime/cpu"],
     r"(cuda|nvrtc|cuda_runtime|cuda_fp16|cuda_bf16)\.h": [],  # the driver and NVRTC are declared by runtime/cuda itself
+    r"nvtx3/": ["runtime/cuda", "tests/nvtx"],
     r"(tbb|oneapi)/": ["runtime/cpu", "runtime", "benchmarks"],
 }
 

@@ -11,6 +11,7 @@
 #include "compiler/cuda/embedded_templates.h"
 #include "dsl/error.h"
 #include "runtime/cuda/nvrtc_api.h"
+#include "runtime/cuda/nvtx.h"
 
 namespace attnc::cuda {
 namespace {
@@ -105,6 +106,7 @@ std::vector<std::string> compile_options(const plan::Target& target) {
 }
 
 CompiledSource compile(const std::string& source, const plan::Target& target, bool want_ptx) {
+  const ProfileRange range("attnc compile");
   const NvrtcApi& api = nvrtc();
   if (!api.supported.empty() &&
       std::find(api.supported.begin(), api.supported.end(), target.arch) == api.supported.end()) {

@@ -5,6 +5,7 @@
 
 #include "compiler/cuda/source.h"
 #include "dsl/error.h"
+#include "runtime/cuda/nvtx.h"
 
 namespace attnc::cuda {
 namespace {
@@ -20,6 +21,7 @@ bool is_refusal(CUresult result) {
 std::unique_ptr<LoadedKernel> LoadedKernel::load(std::string_view cubin, const plan::TilePlan& plan,
                                                  const ParamLayout& layout, const DeviceInfo& device,
                                                  std::string* why_refused) {
+  const ProfileRange range("attnc load");
   const DriverApi& api = driver();
   std::unique_ptr<LoadedKernel> loaded(new LoadedKernel);
   loaded->plan_ = plan;

@@ -15,6 +15,7 @@
 #include "runtime/cache/kernel_cache.h"
 #include "runtime/cuda/driver_api.h"
 #include "runtime/cuda/nvrtc_api.h"
+#include "runtime/cuda/nvtx.h"
 #ifdef ATTNC_CPU
 #include "compiler/cpu/plan.h"
 namespace attnc::cpu {
@@ -137,6 +138,10 @@ std::vector<Finding> examine() {
   findings.push_back(look_at_cuda());
   findings.push_back(
       look_at("nvrtc", [] { return fmt::format("{} ({})", cuda::nvrtc().version_text(), cuda::nvrtc().path); }));
+  findings.push_back({"nvtx", has_profile_ranges(),
+                      has_profile_ranges() ? "in this build; ATTNC_NVTX=1 turns ranges for profilers on"
+                                           : "not in this build (no nvtx3/nvToolsExt.h was found)",
+                      nullptr});
   findings.push_back(look_at("kernel_cache", cache_text));
   return findings;
 }
