@@ -17,6 +17,10 @@
 
 namespace attnc {
 
+namespace cuda {
+class DeviceMask;
+}
+
 /// A variant as the backends see it: nothing here is a shape.
 struct VariantSpec {
   ir::Program program;  ///< canonicalized; score in natural units (not yet kernel form)
@@ -83,6 +87,8 @@ struct BlockMaskAccess {
   static std::span<const BlockRun> row_runs(const BlockMask& mask, int b, int h, int q_block);
   /// A device's copy of the tables, made by `make` the first time and kept with the mask; safe from many threads.
   static std::shared_ptr<void> device_copy(const BlockMask& mask, const std::function<std::shared_ptr<void>()>& make);
+  /// The tables that a device built; null for a mask made on the host.
+  static const cuda::DeviceMask* built_on_device(const BlockMask& mask);
 };
 
 }  // namespace attnc

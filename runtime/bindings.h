@@ -3,12 +3,17 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
 #include "tensor.h"
 
 namespace attnc {
+
+/// What the library tells its embedder when asked: compiles, cache warnings. Called from the thread that meets the
+/// event; must be thread-safe and must not call back into the object it was given to.
+using LogCallback = std::function<void(std::string_view category, std::string_view message)>;
 
 /// Value of a run-time parameter. An integer value may bind a float parameter; not the reverse.
 struct ParamValue {

@@ -12,7 +12,7 @@
 #include "compiler/passes/passes.h"
 #include "runtime/block_mask_build.h"
 #include "runtime/block_mask_state.h"
-#include "runtime/cuda/host_copy.h"
+#include "runtime/cuda/driver_api.h"
 #include "runtime/validate.h"
 
 namespace attnc {
@@ -108,10 +108,49 @@ struct BlockMaskFactory {
     state->block_size = size;
     state->device = device;
     fill(*state);
-    state->finish();
     return BlockMask(std::move(state));
   }
-  static const BlockMask::State& state(const BlockMask& mask) { return *mask.state_; }
+  /// What the device is asked for: only what the mask tells apart.
+  static cuda::DeviceMaskSpec device_spec(const BlockMask::State& state, const BlockMaskOptions& options) {
+    const ir::Program& program = state.recipe->program;
+    const auto reads = [&program](Input which) {
+      return std::any_of(program.insts.begin(), program.insts.end(), [which](const ir::Inst& inst) {
+        return inst.op == Op::input && inst.input == which;
+      });
+    };
+    cuda::DeviceMaskSpec spec;
+    spec.program = program;
+    spec.device = state.device;
+    spec.batch = reads(Input::b) ? state.batch : 1;
+    spec.heads = reads(Input::h) ? state.heads : 1;
+    spec.q_len = state.q_len;
+    spec.kv_len = state.kv_len;
+    spec.block_size = state.block_size;
+    spec.separate_full_blocks = options.separate_full_blocks;
+    spec.max_list_bytes = options.max_list_bytes;
+    spec.cache_dir = options.cache_dir;
+    spec.log = options.log;
+    return spec;
+  }
+
+  static BlockMask complement(const BlockMask& mask) {
+    if (!mask) refuse("BlockMask !", "the block mask is empty");
+    const BlockMask::State& from = *mask.state_;
+    return make(from.batch, from.heads, from.q_len, from.kv_len, from.block_size, from.device,
+                [&](BlockMask::State& state) {
+                  BlockRows& rows = state.host->rows;
+                  for (std::int64_t r = 0; r < from.rows().count(); ++r) {
+                    std::int32_t at = 0;
+                    for (const BlockRun& run : from.rows().row(r)) {
+                      rows.append({at, run.first, true});
+                      if (!run.full) rows.append(run);
+                      at = run.last;
+                    }
+                    rows.append({at, from.kv_blocks(), true});
+                    rows.end_row();
+                  }
+                });
+  }
 
   template <class Kind>
   static BlockMask combine(const char* what, const BlockMask& x, const BlockMask& y, Kind&& kind) {
@@ -134,39 +173,63 @@ struct BlockMaskFactory {
       for (int batch = 0; batch < B; ++batch)
         for (int head = 0; head < H; ++head)
           for (int i = 0; i < a.q_blocks(); ++i)
-            merge_rows(a.rows.row(a.row_index(batch, head, i)), b.rows.row(b.row_index(batch, head, i)), state.rows,
+            merge_rows(a.rows().row(a.row_index(batch, head, i)), b.rows().row(b.row_index(batch, head, i)), state.host->rows,
                        kind);
     });
   }
 };
 
+void BlockMask::State::decide_on_host(const ir::Bindings& bindings) {
+  host->rows = build_block_rows(
+      {recipe->program, bindings, batch, heads, q_len, kv_len, block_size, recipe->separate_full_blocks}, host->stats);
+}
+
 BlockMask BlockMask::create(const MaskMod& mask, int B, int H, int q_len, int kv_len, const BlockMaskOptions& options) {
   constexpr std::string_view what = "BlockMask::create";
   check_shape(what, B, H, q_len, kv_len, options.block_size);
   const auto begin = std::chrono::steady_clock::now();
-  const ir::Program declared = ir::lower({}, mask);
-  const ir::Program program = passes::canonicalize(declared);
-  ir::Bindings bindings = bind_captures(program, declared, options.params, options.buffers, what);
-  // The host decides the blocks, so what a GPU mask captures is read back (documents, lengths: small next to Q, K and
-  // V).
-  std::vector<std::vector<std::byte>> copies;
-  if (options.device.kind == Device::Kind::cuda && !bindings.buffers.empty())
-    copies = cuda::copy_buffers_to_host(bindings, options.device, options.stream);
   return BlockMaskFactory::make(B, H, q_len, kv_len, options.block_size, options.device, [&](State& state) {
-    state.rows = build_block_rows(
-        {program, bindings, B, H, q_len, kv_len, options.block_size, options.separate_full_blocks}, state.stats);
-    state.stats.build_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+    BlockMaskRecipe& recipe = state.recipe.emplace();
+    recipe.declared = ir::lower({}, mask);
+    recipe.program = passes::canonicalize(recipe.declared);
+    recipe.separate_full_blocks = options.separate_full_blocks;
+    const ir::Bindings bindings =
+        bind_captures(recipe.program, recipe.declared, options.params, options.buffers, what);
+    const bool on_device = options.device.kind == Device::Kind::cuda && q_len > 0 && kv_len > 0 && cuda::has_driver();
+    if (on_device)
+      state.built = std::make_unique<cuda::DeviceMask>(BlockMaskFactory::device_spec(state, options), bindings, options.stream);
+    else
+      state.decide_on_host(bindings);
+    state.build_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
   });
 }
+
+void BlockMask::rebuild(const BlockMaskRebuildOptions& options) {
+  constexpr std::string_view what = "BlockMask::rebuild";
+  if (!state_ || !state_->recipe) refuse(what, "only a mask that BlockMask::create made can be made again");
+  // Copies share the state and are told that they change with it.
+  State& state = const_cast<State&>(*state_);
+  const auto begin = std::chrono::steady_clock::now();
+  const BlockMaskRecipe& recipe = *state.recipe;
+  const ir::Bindings bindings = bind_captures(recipe.program, recipe.declared, options.params, options.buffers, what);
+  state.host = std::make_unique<BlockMaskHostSide>();
+  if (state.built != nullptr)
+    state.built->build(bindings, options.stream);
+  else
+    state.decide_on_host(bindings);
+  state.build_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+}
+
+std::int64_t BlockMask::device_bytes() const { return state_->built != nullptr ? state_->built->device_bytes() : 0; }
 
 BlockMask BlockMask::from_kv_blocks(std::span<const std::int32_t> kv_num_blocks,
                                     std::span<const std::int32_t> kv_indices,
                                     std::span<const std::int32_t> full_kv_num_blocks,
                                     std::span<const std::int32_t> full_kv_indices, int B, int H, int q_len, int kv_len,
-                                    BlockSize block_size) {
+                                    BlockSize block_size, Device device) {
   constexpr std::string_view what = "BlockMask::from_kv_blocks";
   check_shape(what, B, H, q_len, kv_len, block_size);
-  return BlockMaskFactory::make(B, H, q_len, kv_len, block_size, Device::cpu(), [&](State& state) {
+  return BlockMaskFactory::make(B, H, q_len, kv_len, block_size, device, [&](State& state) {
     const std::int64_t rows = static_cast<std::int64_t>(B) * H * state.q_blocks();
     check_tables("kv_", kv_num_blocks, kv_indices, rows, false);
     check_tables("full_kv_", full_kv_num_blocks, full_kv_indices, rows, true);
@@ -180,9 +243,9 @@ BlockMask BlockMask::from_kv_blocks(std::span<const std::int32_t> kv_num_blocks,
         if (i > 0 && entries[i].first == entries[i - 1].first)
           refuse(what, fmt::format("block {} of row {} is in kv_indices and in full_kv_indices; it must be in one",
                                    entries[i].first, row));
-        state.rows.append(entries[i]);
+        state.host->rows.append(entries[i]);
       }
-      state.rows.end_row();
+      state.host->rows.end_row();
     }
   });
 }
@@ -195,23 +258,23 @@ int BlockMask::q_blocks() const { return state_->q_blocks(); }
 int BlockMask::kv_blocks() const { return state_->kv_blocks(); }
 BlockSize BlockMask::block_size() const { return state_->block_size; }
 Device BlockMask::device() const { return state_->device; }
-const BlockMaskStats& BlockMask::stats() const { return state_->stats; }
-std::int64_t BlockMask::full_blocks() const { return state_->full_blocks; }
-std::int64_t BlockMask::partial_blocks() const { return state_->partial_blocks; }
+const BlockMaskStats& BlockMask::stats() const { return state_->view().stats; }
+std::int64_t BlockMask::full_blocks() const { return state_->view().full_blocks; }
+std::int64_t BlockMask::partial_blocks() const { return state_->view().partial_blocks; }
 std::int64_t BlockMask::empty_blocks() const {
-  return state_->rows.count() * kv_blocks() - state_->full_blocks - state_->partial_blocks;
+  return state_->rows().count() * kv_blocks() - full_blocks() - partial_blocks();
 }
 
 double BlockMask::sparsity() const {
-  const double total = static_cast<double>(state_->rows.count()) * kv_blocks();
+  const double total = static_cast<double>(state_->rows().count()) * kv_blocks();
   return total > 0 ? 100.0 * static_cast<double>(empty_blocks()) / total : 0.0;
 }
 
 std::vector<std::uint8_t> BlockMask::to_dense() const {
   const auto columns = static_cast<std::size_t>(kv_blocks());
-  std::vector<std::uint8_t> dense(static_cast<std::size_t>(state_->rows.count()) * columns, 0);
-  for (std::int64_t r = 0; r < state_->rows.count(); ++r)
-    for (const BlockRun& run : state_->rows.row(r))
+  std::vector<std::uint8_t> dense(static_cast<std::size_t>(state_->rows().count()) * columns, 0);
+  for (std::int64_t r = 0; r < state_->rows().count(); ++r)
+    for (const BlockRun& run : state_->rows().row(r))
       std::fill(dense.data() + static_cast<std::size_t>(r) * columns + run.first,
                 dense.data() + static_cast<std::size_t>(r) * columns + run.last,
                 static_cast<std::uint8_t>(run.full ? 2 : 1));
@@ -230,9 +293,9 @@ BlockMask BlockMask::slice(std::optional<int> b, std::optional<int> h) const {
                                   for (int i = b.value_or(0); i <= b.value_or(from.batch - 1); ++i)
                                     for (int j = h.value_or(0); j <= h.value_or(from.heads - 1); ++j)
                                       for (int row = 0; row < from.q_blocks(); ++row) {
-                                        for (const BlockRun& run : from.rows.row(from.row_index(i, j, row)))
-                                          state.rows.append(run);
-                                        state.rows.end_row();
+                                        for (const BlockRun& run : from.rows().row(from.row_index(i, j, row)))
+                                          state.host->rows.append(run);
+                                        state.host->rows.end_row();
                                       }
                                 });
 }
@@ -250,9 +313,9 @@ BlockMask BlockMask::slice_q_blocks(int first, int last) const {
                                   for (int b = 0; b < from.batch; ++b)
                                     for (int h = 0; h < from.heads; ++h)
                                       for (int row = first; row < last; ++row) {
-                                        for (const BlockRun& run : from.rows.row(from.row_index(b, h, row)))
-                                          state.rows.append(run);
-                                        state.rows.end_row();
+                                        for (const BlockRun& run : from.rows().row(from.row_index(b, h, row)))
+                                          state.host->rows.append(run);
+                                        state.host->rows.end_row();
                                       }
                                 });
 }
@@ -262,8 +325,8 @@ bool BlockMask::operator==(const BlockMask& other) const {
   if (!state_ || !other.state_) return false;
   const State &a = *state_, &b = *other.state_;
   return a.batch == b.batch && a.heads == b.heads && a.q_len == b.q_len && a.kv_len == b.kv_len &&
-         a.block_size == b.block_size && a.device == b.device && a.rows.offsets == b.rows.offsets &&
-         a.rows.runs == b.rows.runs;
+         a.block_size == b.block_size && a.device == b.device && a.rows().offsets == b.rows().offsets &&
+         a.rows().runs == b.rows().runs;
 }
 
 BlockMask operator&(const BlockMask& a, const BlockMask& b) {
@@ -272,5 +335,7 @@ BlockMask operator&(const BlockMask& a, const BlockMask& b) {
 BlockMask operator|(const BlockMask& a, const BlockMask& b) {
   return BlockMaskFactory::combine("BlockMask |", a, b, [](int x, int y) { return std::max(x, y); });
 }
+
+BlockMask operator!(const BlockMask& a) { return BlockMaskFactory::complement(a); }
 
 }  // namespace attnc

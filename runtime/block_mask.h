@@ -30,14 +30,28 @@ struct BlockMaskOptions {
   std::span<const ParamValue> params{};
   std::span<const BufferValue> buffers{};
   bool separate_full_blocks = true;  ///< false: every non-empty block is listed as partial
+  /// CUDA: room on the device for the index lists of each side, which is taken before their length is known. The lists
+  /// of a mask never need more than 4 bytes a block, and less memory is taken if that is less. A row of blocks whose
+  /// list does not fit is treated as all partial: attention stays right and gets slower (stats().overflowing_rows).
+  std::int64_t max_list_bytes = std::int64_t{16} << 20;
+  std::string cache_dir{};  ///< CUDA: as AttentionOptions
+  LogCallback log{};        ///< CUDA: told of compiles; none: silent
+};
+
+/// New values for the captures of a mask that exists.
+struct BlockMaskRebuildOptions {
+  void* stream = nullptr;  ///< CUDA: the caller's stream
+  std::span<const ParamValue> params{};
+  std::span<const BufferValue> buffers{};
 };
 
 /// How the blocks were decided.
 struct BlockMaskStats {
   std::int64_t proved_full = 0;
   std::int64_t proved_empty = 0;
-  std::int64_t evaluated = 0;  ///< decided by looking at elements
-  double build_ms = 0;
+  std::int64_t evaluated = 0;         ///< decided by looking at elements
+  std::int64_t overflowing_rows = 0;  ///< see BlockMaskOptions::max_list_bytes
+  double build_ms = 0;                ///< host time; a device may still be working when create() returns
 };
 
 /// Tables over blocks: partial blocks (mask_mod still asked for each element) and full blocks (not asked). Blocks in
@@ -50,7 +64,8 @@ struct BlockMaskStats {
 ///
 /// batch and heads may be 1, which broadcasts. A width is the largest count in its table and at least 1, so that a
 /// sparse mask over a million tokens stays small. Inside, a row is a list of runs of like blocks; the tables are made
-/// from them when first asked for, and kept. The tables are in host memory whatever the device.
+/// from them when first asked for, and kept. The tables that these functions return are in host memory whatever the
+/// device: those of a mask built on a CUDA device are read back when first asked for, which waits for the stream.
 class ATTNC_API BlockMask {
  public:
   /// Empty: "no block mask".
@@ -59,18 +74,37 @@ class ATTNC_API BlockMask {
   /// Decides every block of a q_len x kv_len score matrix. B and H: how many batches and heads the mask tells apart
   /// (1 broadcasts). Interval analysis decides whole rectangles of blocks at once (docs/bounds.md), so the cost follows
   /// the boundary of the mask and not its area; only blocks it leaves open are looked at element by element. Never
-  /// holds q_len * kv_len elements. Uses all cores. For a CUDA device, captured buffers in device memory are read back
-  /// on options.stream and waited for. Throws Error(invalid_argument, invalid_expression).
+  /// holds q_len * kv_len elements.
+  ///
+  /// On the CPU: uses all cores. On a CUDA device: enqueues the work on options.stream and returns without waiting for
+  /// the device; the tables are there for work enqueued on that stream after. The first mask of a mod compiles. Memory
+  /// is taken from the stream's pool, so create cannot be captured into a graph: capture rebuild(). Captured buffers
+  /// have to be in memory that the device reads. Where there is a CUDA device in the options and no driver, the tables
+  /// are built on the host, to be looked at.
+  ///
+  /// Throws Error(invalid_argument, invalid_expression, out_of_memory, unsupported).
   static BlockMask create(const MaskMod& mask, int B, int H, int q_len, int kv_len,
                           const BlockMaskOptions& options = {});
 
+  /// Decides the blocks anew for other parameters and buffer contents (documents cut elsewhere), in the memory there
+  /// is. All copies of this mask change with it, and what its functions returned before is no longer valid. On a CUDA
+  /// device nothing is compiled, allocated or waited for (unless a captured buffer has grown), and the call can be
+  /// captured into a graph: each replay then reads the buffers' contents of that time. Work that uses the mask has to
+  /// be ordered after the rebuild, as by using one stream. Not while another thread uses the mask.
+  /// Throws Error(invalid_argument) for a mask that create() did not make.
+  void rebuild(const BlockMaskRebuildOptions& options);
+
+  /// Device memory that the tables take, in bytes; 0 for a mask that was not built on a device.
+  std::int64_t device_bytes() const;
+
   /// From FlexAttention-style tables on the host (copied). `full_*` may be empty. A row of *_indices is
   /// size / (B * H * q_blocks) entries long: kv_blocks as FlexAttention makes them, or narrower but at least the count.
-  /// Entries ascend; no block is in both lists. Throws Error(invalid_argument).
+  /// Entries ascend; no block is in both lists. `device`: that of the Attention the mask is for, which gets its copy of
+  /// the tables with the first forward. Throws Error(invalid_argument).
   static BlockMask from_kv_blocks(std::span<const std::int32_t> kv_num_blocks, std::span<const std::int32_t> kv_indices,
                                   std::span<const std::int32_t> full_kv_num_blocks,
                                   std::span<const std::int32_t> full_kv_indices, int B, int H, int q_len, int kv_len,
-                                  BlockSize block_size = {});
+                                  BlockSize block_size = {}, Device device = Device::cpu());
 
   explicit operator bool() const { return state_ != nullptr; }
   int batch() const;
@@ -123,10 +157,14 @@ class ATTNC_API BlockMask {
   friend struct BlockMaskFactory;
 };
 
-/// The tables of a mask that keeps what both (either) keep. The two must agree in lengths, block size and device; batch
-/// and heads broadcast. A block full in both stays full under &, in either under |; what else may hold elements is
-/// partial, so attention has to be given the combined mask_mod as well. Throws Error(invalid_argument).
+/// The tables of a mask that keeps what both (either) keep. Worked out on the host, as slices are: masks built on a
+/// device are read back, and the result is copied to the device by the first forward that uses it. The two must agree
+/// in lengths, block size and device; batch and heads broadcast. A block full in both stays full under &, in either
+/// under |; what else may hold elements is partial, so attention has to be given the combined mask_mod as well. Throws
+/// Error(invalid_argument).
 ATTNC_API BlockMask operator&(const BlockMask& a, const BlockMask& b);
 ATTNC_API BlockMask operator|(const BlockMask& a, const BlockMask& b);
+/// The tables of the complement: full and empty change places, partial blocks stay partial.
+ATTNC_API BlockMask operator!(const BlockMask& a);
 
 }  // namespace attnc

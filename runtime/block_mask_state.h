@@ -6,11 +6,13 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "runtime/backend.h"
 #include "runtime/block_mask.h"
+#include "runtime/cuda/device_mask.h"
 
 namespace attnc {
 
@@ -57,29 +59,44 @@ inline int block_count(int length, int block) {
   return static_cast<int>((static_cast<std::int64_t>(length) + block - 1) / block);
 }
 
+/// How a mask was made, so that it can be made again.
+struct BlockMaskRecipe {
+  ir::Program declared;  ///< as the user wrote it
+  ir::Program program;   ///< canonicalized
+  bool separate_full_blocks = true;
+};
+
+/// The tables as the host sees them: complete when the mask is made on the host, else read back when asked for.
+struct BlockMaskHostSide {
+  BlockRows rows;  ///< [batch, heads, q_blocks]
+  BlockMaskStats stats;
+  std::int64_t full_blocks = 0, partial_blocks = 0;
+  BlockSide kv, q;
+  std::shared_ptr<void> device_copy;
+  std::once_flag rows_once, kv_once, q_once, device_once;
+};
+
 struct BlockMask::State {
   int batch = 1, heads = 1, q_len = 0, kv_len = 0;
   BlockSize block_size;
   Device device;
-  BlockMaskStats stats;
-  BlockRows rows;  ///< [batch, heads, q_blocks]
-  // Filled by finish().
-  std::int64_t full_blocks = 0, partial_blocks = 0;
+  double build_ms = 0;
+  std::optional<BlockMaskRecipe> recipe;
+  std::unique_ptr<cuda::DeviceMask> built;  ///< where the device decided
+  std::unique_ptr<BlockMaskHostSide> host = std::make_unique<BlockMaskHostSide>();
 
   int q_blocks() const { return block_count(q_len, block_size.q); }
   int kv_blocks() const { return block_count(kv_len, block_size.kv); }
   std::int64_t row_index(int b, int h, int q_block) const {
     return (static_cast<std::int64_t>(batch == 1 ? 0 : b) * heads + (heads == 1 ? 0 : h)) * q_blocks() + q_block;
   }
-  /// Counts blocks; call once the rows are complete.
-  void finish();
-
+  /// The host's side with its rows; waits for a device that decided them.
+  const BlockMaskHostSide& view() const;
+  const BlockRows& rows() const { return view().rows; }
   const BlockSide& kv_tables() const;
   const BlockSide& q_tables() const;
-
-  mutable std::once_flag kv_once, q_once, device_once;
-  mutable BlockSide kv, q;
-  mutable std::shared_ptr<void> device_copy;
+  /// Decides the blocks on the host, into `host`.
+  void decide_on_host(const ir::Bindings& bindings);
 };
 
 }  // namespace attnc

@@ -64,20 +64,63 @@ BlockSide by_column(const BlockRows& rows, std::int64_t groups, int q_blocks, in
 
 }  // namespace
 
-void BlockMask::State::finish() {
-  full_blocks = partial_blocks = 0;
-  for (const BlockRun& run : rows.runs) (run.full ? full_blocks : partial_blocks) += run.last - run.first;
+namespace {
+
+/// Runs from planes of bits, repeated over what the mask does not tell apart.
+BlockRows rows_from_bits(const cuda::DeviceMaskContents& contents, const cuda::DeviceMaskSpec& from, int batch,
+                         int heads, int q_blocks, int kv_blocks) {
+  BlockRows rows;
+  for (int b = 0; b < batch; ++b)
+    for (int h = 0; h < heads; ++h)
+      for (int i = 0; i < q_blocks; ++i) {
+        const std::int64_t row =
+            (static_cast<std::int64_t>(from.batch == 1 ? 0 : b) * from.heads + (from.heads == 1 ? 0 : h)) * q_blocks + i;
+        for (int w = 0; w < contents.words; ++w) {
+          const auto at = static_cast<std::size_t>(row * contents.words + w);
+          const std::uint32_t full = contents.full[at], present = full | contents.partial[at];
+          if (full == ~0u || (present == full && present == 0)) {
+            if (full != 0) rows.append({w * 32, std::min(w * 32 + 32, kv_blocks), true});
+            continue;
+          }
+          for (int bit = 0; bit < 32; ++bit)
+            if (present >> bit & 1) rows.append({w * 32 + bit, w * 32 + bit + 1, (full >> bit & 1) != 0});
+        }
+        rows.end_row();
+      }
+  return rows;
+}
+
+}  // namespace
+
+const BlockMaskHostSide& BlockMask::State::view() const {
+  std::call_once(host->rows_once, [this] {
+    if (built != nullptr) {
+      const cuda::DeviceMaskContents contents = built->download();
+      const cuda::DeviceMaskSpec& spec = built->spec();
+      host->rows = rows_from_bits(contents, spec, batch, heads, q_blocks(), kv_blocks());
+      host->stats = contents.stats;
+      const std::int64_t copies = static_cast<std::int64_t>(batch) * heads / (spec.batch * spec.heads);
+      for (std::int64_t* count : {&host->stats.proved_full, &host->stats.proved_empty, &host->stats.evaluated,
+                                  &host->stats.overflowing_rows})
+        *count *= copies;
+    }
+    host->stats.build_ms = build_ms;
+    for (const BlockRun& run : host->rows.runs)
+      (run.full ? host->full_blocks : host->partial_blocks) += run.last - run.first;
+  });
+  return *host;
 }
 
 const BlockSide& BlockMask::State::kv_tables() const {
-  std::call_once(kv_once, [this] { kv = by_row(rows); });
-  return kv;
+  std::call_once(host->kv_once, [this] { host->kv = by_row(rows()); });
+  return host->kv;
 }
 
 const BlockSide& BlockMask::State::q_tables() const {
-  std::call_once(q_once,
-                 [this] { q = by_column(rows, static_cast<std::int64_t>(batch) * heads, q_blocks(), kv_blocks()); });
-  return q;
+  std::call_once(host->q_once, [this] {
+    host->q = by_column(rows(), static_cast<std::int64_t>(batch) * heads, q_blocks(), kv_blocks());
+  });
+  return host->q;
 }
 
 int BlockMask::kv_width() const { return state_->kv_tables().partial.width; }
@@ -113,13 +156,16 @@ BlockTables BlockMaskAccess::tables(const BlockMask& mask) {
 }
 
 std::span<const BlockRun> BlockMaskAccess::row_runs(const BlockMask& mask, int b, int h, int q_block) {
-  return mask.state_->rows.row(mask.state_->row_index(b, h, q_block));
+  return mask.state_->rows().row(mask.state_->row_index(b, h, q_block));
 }
 
 std::shared_ptr<void> BlockMaskAccess::device_copy(const BlockMask& mask,
                                                    const std::function<std::shared_ptr<void>()>& make) {
-  std::call_once(mask.state_->device_once, [&] { mask.state_->device_copy = make(); });
-  return mask.state_->device_copy;
+  BlockMaskHostSide& host = *mask.state_->host;
+  std::call_once(host.device_once, [&] { host.device_copy = make(); });
+  return host.device_copy;
 }
+
+const cuda::DeviceMask* BlockMaskAccess::built_on_device(const BlockMask& mask) { return mask.state_->built.get(); }
 
 }  // namespace attnc

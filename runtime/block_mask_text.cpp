@@ -28,7 +28,7 @@ std::string BlockMask::to_string(int b, int h, int columns) const {
     const int bottom = std::min(top + step, s.q_blocks());
     std::vector<std::int64_t> full(static_cast<std::size_t>(width), 0), present(static_cast<std::size_t>(width), 0);
     for (int row = top; row < bottom; ++row)
-      for (const BlockRun& run : s.rows.row(s.row_index(b, h, row)))
+      for (const BlockRun& run : s.rows().row(s.row_index(b, h, row)))
         for (int cell = run.first / step; cell * step < run.last; ++cell) {
           const std::int64_t covered = std::min(run.last, (cell + 1) * step) - std::max(run.first, cell * step);
           present[static_cast<std::size_t>(cell)] += covered;

@@ -35,6 +35,10 @@ struct BlockTableArgument {
   int64 full_indices_row_stride;
   int32 q_block;   // rows of q per block; a multiple of the kernel's tile_q, or a divisor of it
   int32 kv_block;  // keys per block; a multiple of the kernel's tile_kv
+  // Where lists follow one another without gaps: the first entry of each, counted from *_indices and indexed as the
+  // counts are; the index strides are then not used. -1 stands for the list of all blocks, 0, 1, 2, ... Null: strides.
+  const int32* kv_offsets;
+  const int32* full_kv_offsets;
 };
 
 struct ForwardArguments {

@@ -225,6 +225,11 @@ template <int d, class T, int rank>
 __forceinline__ bool inside(const BufferView<T, rank>& buffer, int64 index) {
   return static_cast<uint64>(index) < static_cast<uint64>(buffer.extent[d]);
 }
+// An extent as an i32, for classifiers; what lies beyond no i32 index reaches.
+template <class T, int rank>
+__forceinline__ int32 extent_i32(const BufferView<T, rank>& buffer, int d) {
+  return static_cast<int32>(buffer.extent_u32[d] > 0x7fffffffu ? 0x7fffffffu : buffer.extent_u32[d]);
+}
 // Elements from the start of the buffer, in 64 bits. Only used where the index is inside, so it is not negative.
 template <int d, class T, int rank>
 __forceinline__ int64 along(const BufferView<T, rank>& buffer, int32 index) {

@@ -120,9 +120,11 @@ struct ClassifierProgram {
   /// Extra parameters, in this order: closed ranges of the block, all inside the lengths.
   enum RangeParam : int { q_first = 0, q_last, kv_first, kv_last, range_param_count };
   /// A table of minima or maxima over runs of `granule` elements of a captured buffer, along one dimension. Bound as
-  /// the program's buffer `buffer_slot`, of the same rank as `source_slot`; entry i of `dimension` covers elements [i *
-  /// granule, (i + 1) * granule) of the source, clipped to its extent. dtype is that of loaded values: i32, i64 or bool
-  /// (of booleans, the minimum is their conjunction and the maximum their disjunction). Floats have no tables.
+  /// the program's buffer `buffer_slot`, of the same rank as `source_slot`, with `levels` times as many entries in
+  /// `dimension` as the source has runs there: entry k * runs + i covers the 2^k runs from run i on, clipped to the
+  /// buffer's extent. So any stretch of up to 2^levels - 1 runs is the union of two entries. dtype is that of loaded
+  /// values: i32, i64 or bool (of booleans, the minimum is their conjunction and the maximum their disjunction).
+  /// Floats have no tables.
   struct Extrema {
     int buffer_slot = 0;
     int source_slot = 0;
@@ -135,10 +137,9 @@ struct ClassifierProgram {
     int source_slot = 0;
     int dimension = 0;
   };
-  /// Elements per run of every Extrema table. A range of indices that spans several runs is looked up run by run, up to
-  /// `max_runs` of them; a longer range makes the load unknown.
-  int granule = 128;
-  static constexpr int max_runs = 2;
+  /// Elements per run of every Extrema table. A load whose index may lie in more than 2^levels - 1 runs is unknown.
+  int granule = 64;
+  static constexpr int levels = 7;
 
   ir::Program program;
   int first_range_param = 0;
@@ -151,7 +152,7 @@ struct ClassifierProgram {
 };
 
 struct ClassifierOptions {
-  int granule = 128;
+  int granule = 64;
   bool use_extrema = false;  ///< false: a load that varies inside a block is unknown, and there are no tables to bind
 };
 ClassifierProgram make_classifier(const ir::Program& mask_program, const ClassifierOptions& options = {});

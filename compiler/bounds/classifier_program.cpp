@@ -122,7 +122,7 @@ Scalar Symbolic::extent(int slot, int dimension) {
     if (known.source_slot == slot && known.dimension == dimension)
       return emit_.param(known.param, Type::i32, 0, type_max(Type::i32));
   const std::string name =
-      out_.program.buffers[static_cast<std::size_t>(slot)].name + "_extent_" + std::to_string(dimension);
+      out_.program.buffers[static_cast<std::size_t>(slot)].name + ":extent" + std::to_string(dimension);
   out_.extents.push_back({add_param(out_.program, name), slot, dimension});
   return emit_.param(out_.extents.back().param, Type::i32, 0, type_max(Type::i32));
 }
@@ -132,7 +132,8 @@ int Symbolic::extrema_slot(int source, int dimension, bool maximum) {
     if (known.source_slot == source && known.dimension == dimension && known.maximum == maximum)
       return known.buffer_slot;
   BufferDecl decl = out_.program.buffers[static_cast<std::size_t>(source)];
-  decl.name += std::string(maximum ? "_max_" : "_min_") + std::to_string(dimension);
+  // No user's name has a colon.
+  decl.name += std::string(maximum ? ":max" : ":min") + std::to_string(dimension);
   switch (loaded_type(decl.dtype)) {
     case Type::boolean:
       decl.dtype = DType::boolean;
@@ -162,27 +163,38 @@ Range<Symbolic> Symbolic::load_runs(const ir::Program& program, const ir::Inst& 
   const Truth outside = lor(lt(index.lo, zero), lt(last_element, index.hi));
   const Scalar granule = integer(options_.granule);
   const Scalar first_run = div(lo, granule), last_run = div(max(hi, zero), granule);
-  static_assert(ClassifierProgram::max_runs == 2, "the two ends are looked up");
-  const Truth few = le(sub(last_run, first_run), integer(ClassifierProgram::max_runs - 1));
+  // The largest power of two of runs that is not more than the stretch, from either end: together they cover it.
+  const Scalar stretch = add(sub(last_run, first_run), integer(1));
+  const Truth few = lt(stretch, integer(std::int64_t{1} << ClassifierProgram::levels));
+  Scalar level = integer(0), width = integer(1);
+  for (int k = 1; k < ClassifierProgram::levels; ++k) {
+    const Truth reaches = le(integer(std::int64_t{1} << k), stretch);
+    level = select(reaches, integer(k), level);
+    width = select(reaches, integer(std::int64_t{1} << k), width);
+  }
+  const Scalar runs = add(div(last_element, granule), integer(1));
+  const Scalar row = mul(level, runs);
+  const Scalar first_entry = add(row, first_run), last_entry = add(row, sub(add(last_run, integer(1)), width));
 
-  auto extreme = [&](const Scalar& run, bool maximum) {
+  auto extreme = [&](const Scalar& entry, bool maximum) {
     std::vector<ir::ValueId> at;
     for (int d = 0; d < inst.operand_count; ++d) {
       const ir::ValueId operand = inst.operands[static_cast<std::size_t>(d)];
-      at.push_back(d == dimension ? emit_.as(run, Type::i32) : emit_.as(values[operand].lo, program[operand].type));
+      at.push_back(d == dimension ? emit_.as(entry, Emitter::fits32(entry) ? Type::i32 : Type::i64)
+                                  : emit_.as(values[operand].lo, program[operand].type));
     }
     return emit_load(extrema_slot(inst.slot, dimension, maximum), inst.type, at);
   };
   const Truth unsure = lor(lnot(few), outside);
   if (inst.type == Type::boolean) {
     auto either = [&](bool maximum) {
-      const Truth a{extreme(first_run, maximum), std::nullopt}, b{extreme(last_run, maximum), std::nullopt};
+      const Truth a{extreme(first_entry, maximum), std::nullopt}, b{extreme(last_entry, maximum), std::nullopt};
       return maximum ? lor(a, b) : land(a, b);
     };
     return truth<Symbolic>(lor(lnot(few), either(true)), lor(unsure, lnot(either(false))));
   }
   auto whole = [&](bool maximum) {
-    const Scalar a{extreme(first_run, maximum), all.lo, all.hi}, b{extreme(last_run, maximum), all.lo, all.hi};
+    const Scalar a{extreme(first_entry, maximum), all.lo, all.hi}, b{extreme(last_entry, maximum), all.lo, all.hi};
     const Scalar both = maximum ? max(a, b) : min(a, b);
     const Scalar padded = select(outside, maximum ? max(both, zero) : min(both, zero), both);
     return select(few, padded, integer(maximum ? all.hi : all.lo));

@@ -66,10 +66,11 @@ class Emitter {
   /// An instruction, or the equal one there is already.
   ir::ValueId emit(const ir::Inst& inst);
   ir::Program& program() { return out_; }
+  /// Whether the value is known to be an i32.
+  static bool fits32(const Scalar& x);
 
  private:
   Scalar arithmetic(Op op, const Scalar& x, const Scalar& y, std::int64_t lo, std::int64_t hi);
-  static bool fits32(const Scalar& x);
 
   using Key =
       std::tuple<Op, Type, Input, std::int16_t, std::array<ir::ValueId, ir::max_operands>, double, std::int64_t>;

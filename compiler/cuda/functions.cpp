@@ -223,4 +223,13 @@ std::string print_classify(const DeviceProgram& program, int may_be_true, int ma
       reference(program[may_be_true], scope));
 }
 
+std::string print_whole_function(const DeviceProgram& program, int result, std::string_view signature,
+                                 const PrintOptions& options) {
+  const Scope scope{Level::row, true};
+  return fmt::format(
+      "  static __forceinline__ {} {{\n    [[maybe_unused]] const int32 difference = wrap_sub(q_idx, kv_idx);\n{}"
+      "    return {};\n  }}\n",
+      signature, statements(program, {result}, scope, options), reference(program[result], scope));
+}
+
 }  // namespace attnc::cuda

@@ -31,5 +31,9 @@ std::string print_row_band(const DeviceProgram& program, int lo, int hi);
 /// classify: the results of a classifier program, computed where they stand.
 std::string print_classify(const DeviceProgram& program, int may_be_true, int may_be_false,
                            const PrintOptions& options);
+/// A function of q_idx and kv_idx that returns value `result` and computes all it needs: for code that asks for single
+/// elements and keeps no levels. The signature names them so, p the Params and t the TileContext.
+std::string print_whole_function(const DeviceProgram& program, int result, std::string_view signature,
+                                 const PrintOptions& options);
 
 }  // namespace attnc::cuda

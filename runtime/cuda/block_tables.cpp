@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "dsl/error.h"
+#include "runtime/cuda/device_mask.h"
 
 namespace attnc::cuda {
 namespace {
@@ -87,6 +88,8 @@ bool is_capturing(CUstream stream) {
 }
 
 BlockTableArgument device_tables(const BlockMask& mask, const DeviceInfo& device, CUstream stream) {
+  // validate_forward has compared the devices.
+  if (const DeviceMask* built = BlockMaskAccess::built_on_device(mask)) return built->argument();
   const auto held =
       BlockMaskAccess::device_copy(mask, [&]() -> std::shared_ptr<void> { return upload(mask, device, stream); });
   const auto copy = std::static_pointer_cast<DeviceCopy>(held);

@@ -28,6 +28,8 @@ struct BlockTableArgument {
   std::int64_t full_indices_row_stride = 0;
   std::int32_t q_block = 0;
   std::int32_t kv_block = 0;
+  const std::int32_t* kv_offsets = nullptr;
+  const std::int32_t* full_kv_offsets = nullptr;
 };
 
 struct ForwardArguments {

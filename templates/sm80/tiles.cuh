@@ -264,12 +264,13 @@ class TileCursor {
       if (p < s.partial_count) {
         const int64 list = work_.context.b * table.indices_batch_stride + work_.context.h * table.indices_head_stride +
                            s.block_row * table.indices_row_stride;
-        shared_.cached_blocks[lane()] = table.kv_indices[list + p];
+        shared_.cached_blocks[lane()] = entry(table.kv_indices, table.kv_offsets, s, list, p);
       } else if (p < s.position_end) {
         const int64 list = work_.context.b * table.full_indices_batch_stride +
                            work_.context.h * table.full_indices_head_stride +
                            s.block_row * table.full_indices_row_stride;
-        shared_.cached_blocks[lane()] = table.full_kv_indices[list + p - s.partial_count];
+        shared_.cached_blocks[lane()] =
+            entry(table.full_kv_indices, table.full_kv_offsets, s, list, p - s.partial_count);
       }
       __syncwarp();
     }
@@ -280,6 +281,16 @@ class TileCursor {
     s.window_next = block * tiles_per_block;
     s.window_end = s.window_next + tiles_per_block;
     return true;
+  }
+
+  // Entry i of the list of this block row, which starts at `strided` where lists are not packed.
+  __forceinline__ int entry(const int32* indices, const int32* offsets, const CursorState& s, int64 strided,
+                            int i) const {
+    if (offsets == nullptr) return indices[strided + i];
+    const BlockTableArgument& table = args_.blocks;
+    const int32 offset =
+        offsets[work_.context.b * table.counts_batch_stride + work_.context.h * table.counts_head_stride + s.block_row];
+    return offset < 0 ? i : indices[offset + i];
   }
 
   CursorState& shared_;

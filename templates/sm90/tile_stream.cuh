@@ -116,13 +116,15 @@ class TileStream<Plan, Mods, TileSource::table> {
     const int64 count_at = work.batch * table.counts_batch_stride + work.head * table.counts_head_stride + block_row;
     if (table.kv_num_blocks != nullptr) {
       partial_count_ = table.kv_num_blocks[count_at];
-      partial_list_ = table.kv_indices + work.batch * table.indices_batch_stride +
-                      work.head * table.indices_head_stride + block_row * table.indices_row_stride;
+      const int64 at = work.batch * table.indices_batch_stride + work.head * table.indices_head_stride +
+                       block_row * table.indices_row_stride;
+      partial_list_ = list_of(table.kv_indices, table.kv_offsets, count_at, at);
     }
     if (table.full_kv_num_blocks != nullptr) {
       full_count_ = table.full_kv_num_blocks[count_at];
-      full_list_ = table.full_kv_indices + work.batch * table.full_indices_batch_stride +
-                   work.head * table.full_indices_head_stride + block_row * table.full_indices_row_stride;
+      const int64 at = work.batch * table.full_indices_batch_stride + work.head * table.full_indices_head_stride +
+                       block_row * table.full_indices_row_stride;
+      full_list_ = list_of(table.full_kv_indices, table.full_kv_offsets, count_at, at);
     }
   }
 
@@ -131,7 +133,9 @@ class TileStream<Plan, Mods, TileSource::table> {
     while (next_kv_ >= block_end_) {
       if (position_ == partial_count_ + full_count_) return false;
       partial_ = position_ < partial_count_;
-      const int block = partial_ ? partial_list_[position_] : full_list_[position_ - partial_count_];
+      const int32* list = partial_ ? partial_list_ : full_list_;
+      const int entry = partial_ ? position_ : position_ - partial_count_;
+      const int block = list != nullptr ? list[entry] : entry;
       ++position_;
       next_kv_ = block * kv_block_;
       block_end_ = min_int(next_kv_ + kv_block_, kv_len_);
@@ -143,6 +147,14 @@ class TileStream<Plan, Mods, TileSource::table> {
   }
 
  private:
+  // Null: the list of all blocks.
+  static __device__ __forceinline__ const int32* list_of(const int32* indices, const int32* offsets, int64 count_at,
+                                                         int64 strided_at) {
+    if (offsets == nullptr) return indices + strided_at;
+    const int32 offset = offsets[count_at];
+    return offset < 0 ? nullptr : indices + offset;
+  }
+
   int kv_len_;
   int kv_block_;
   int partial_count_ = 0;

@@ -70,6 +70,8 @@ TEST(Layout, LaunchArguments) {
   ATTNC_SAME(BlockTableArgument, full_indices_row_stride);
   ATTNC_SAME(BlockTableArgument, q_block);
   ATTNC_SAME(BlockTableArgument, kv_block);
+  ATTNC_SAME(BlockTableArgument, kv_offsets);
+  ATTNC_SAME(BlockTableArgument, full_kv_offsets);
   ATTNC_SAME(ForwardArguments, q);
   ATTNC_SAME(ForwardArguments, k);
   ATTNC_SAME(ForwardArguments, v);

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "compiler/cuda/block_mask_source.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "compiler/bounds/bounds.h"
+#include "compiler/cuda/embedded_templates.h"
+#include "compiler/cuda/functions.h"
+#include "compiler/ir/print.h"
+
+namespace attnc::cuda {
+namespace {
+
+/// Raise when a signature's text changes its meaning.
+constexpr int signature_schema = 1;
+
+constexpr std::string_view templates[] = {"block_mask/arguments.cuh", "block_mask/classify.cuh",
+                                          "block_mask/extrema.cuh",   "block_mask/lists.cuh",
+                                          "contract.cuh",             "mods_prelude.cuh",
+                                          "prelude.cuh"};
+
+/// Larger classifiers cost more than the looking they save.
+constexpr std::size_t max_classifier_insts = 1024;
+
+std::vector<std::string> spelled(const std::vector<std::string>& fields) {
+  std::vector<std::string> texts;
+  for (const std::string& field : fields) texts.push_back("p." + field);
+  return texts;
+}
+
+std::string print_keep(const ir::Program& program, const std::vector<std::string>& params,
+                       const std::vector<std::string>& buffers, const PrintOptions& options) {
+  constexpr std::string_view signature = "bool keep(const Params& p, const TileContext& t, int q_idx, int kv_idx)";
+  if (program.mask == ir::no_value) return fmt::format("  static {} {{ return true; }}\n", signature);
+  const DeviceProgram device = make_device_program(program, {program.mask}, params, buffers, options);
+  return print_whole_function(device, device.results[0], signature, options);
+}
+
+std::string print_classifier(const bounds::ClassifierProgram& classifier, const ir::Program& program,
+                             std::vector<std::string> params, std::vector<std::string> buffers,
+                             const PrintOptions& options) {
+  if (!classifier.useful) {
+    return "  static BlockVerdict classify(const Params&, const TileContext&, const Uniform&, const BlockRange&) {\n"
+           "    return BlockVerdict::partial;\n  }\n";
+  }
+  // The classifier's captures: the program's with the same slots, then the block's ranges, extents and tables.
+  const std::vector<std::string> own_buffers = buffers;
+  params.resize(classifier.program.params.size());
+  const char* const ranges[] = {"range.q_first", "range.q_last", "range.kv_first", "range.kv_last"};
+  for (int i = 0; i < bounds::ClassifierProgram::range_param_count; ++i)
+    params[static_cast<std::size_t>(classifier.first_range_param + i)] = ranges[i];
+  for (const auto& extent : classifier.extents)
+    params[static_cast<std::size_t>(extent.param)] =
+        extent_text(own_buffers[static_cast<std::size_t>(extent.source_slot)], extent.dimension);
+  buffers.resize(classifier.program.buffers.size());
+  const auto table_fields = buffer_names(with_extrema(program, classifier), options.canonical_names);
+  for (std::size_t i = 0; i < classifier.extrema.size(); ++i)
+    buffers[static_cast<std::size_t>(classifier.extrema[i].buffer_slot)] =
+        "p." + table_fields[program.buffers.size() + i];
+  const DeviceProgram device = make_device_program(
+      classifier.program, {classifier.may_be_true, classifier.may_be_false}, params, buffers, options);
+  return print_classify(device, device.results[0], device.results[1], options);
+}
+
+/// FNV-1a over 64 bits: it tells our own texts apart, it does not defend against anybody.
+std::string templates_digest() {
+  std::uint64_t hash = 0xcbf29ce484222325u;
+  for (const EmbeddedTemplate& file : embedded_templates()) {
+    if (std::find(std::begin(templates), std::end(templates), file.name) == std::end(templates)) continue;
+    for (const std::string_view part : {file.name, file.text}) {
+      for (const char byte : part) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3u;
+      hash = (hash ^ 0xff) * 0x100000001b3u;  // separates the pieces
+    }
+  }
+  return fmt::format("{:016x}", hash);
+}
+
+std::string entry(std::string_view name, int threads, std::string_view parameters, std::string_view body) {
+  return fmt::format("extern \"C\" __global__ void __launch_bounds__({}) {}({}) {{\n  {}\n}}\n", threads, name, parameters,
+                     body);
+}
+
+constexpr std::string_view arguments = "const __grid_constant__ attnc::block_mask::Arguments args";
+
+std::string mask_entries() {
+  const std::string both =
+      fmt::format("{}, const __grid_constant__ attnc::mods::Mask::Params params", arguments);
+  return entry(mask_classify_entry, 128, both, "attnc::block_mask::classify<attnc::mods::Mask>(args, params);") +
+         entry(mask_decide_entry, 128, both, "attnc::block_mask::decide<attnc::mods::Mask>(args, params);");
+}
+
+std::string signature_text(std::string_view what, const plan::Target& target, std::string_view toolchain,
+                           const std::vector<std::string>& flags, std::string_view source) {
+  return fmt::format("attnc cuda {}, schema {}\ntarget {}\nnvrtc {}\nflags {}\ntemplates {}\nsource\n{}", what,
+                     signature_schema, target.name(), toolchain, fmt::join(flags, " "), templates_digest(), source);
+}
+
+}  // namespace
+
+int extrema_granule(int q_block, int kv_block) {
+  const int bits = q_block | kv_block | 64;
+  return bits & -bits;
+}
+
+BlockMaskSource make_block_mask_source(const ir::Program& program, int granule, bool canonical_names,
+                                       bool line_directives) {
+  PrintOptions options;
+  options.precise = true;
+  options.canonical_names = canonical_names;
+  options.line_directives = line_directives;
+  bounds::ClassifierOptions classifier_options;
+  classifier_options.granule = granule;
+  classifier_options.use_extrema = true;
+  bounds::ClassifierProgram classifier = bounds::make_classifier(program, classifier_options);
+  if (classifier.program.insts.size() > max_classifier_insts) classifier.useful = false;
+  if (!classifier.useful) classifier.extrema.clear();
+  const ir::Program captures = with_extrema(program, classifier);
+
+  BlockMaskSource source;
+  source.granule = granule;
+  source.layout = param_layout(captures);
+  source.extrema = extrema_tables(classifier, program, program);
+  const std::vector<std::string> params = spelled(param_names(captures, canonical_names));
+  std::vector<std::string> buffers = spelled(buffer_names(captures, canonical_names));
+  buffers.resize(program.buffers.size());
+  source.text = fmt::format(
+      "// Generated by attnc: builds the tables of a block mask. templates/contract.cuh says what classify means.\n"
+      "#include \"mods_prelude.cuh\"\n#include \"block_mask/classify.cuh\"\n\nnamespace attnc::mods {{\n\nstruct Mask {{\n  struct Uniform {{}};\n{}{}{}}};\n"
+      "{}\n}}  // namespace attnc::mods\n\n#line 1 \"entries\"\n{}",
+      print_params(captures, canonical_names), print_keep(program, params, buffers, options),
+      print_classifier(classifier, program, params, buffers, options), print_layout_checks(captures, "Mask"),
+      mask_entries());
+  return source;
+}
+
+std::string make_block_table_source() {
+  return "// Lists of blocks and extremes of captured buffers, for the masks of attnc.\n"
+         "#include \"block_mask/extrema.cuh\"\n#include \"block_mask/lists.cuh\"\n\n" +
+         entry(mask_extrema_entry, 256, "const __grid_constant__ attnc::extrema::Arguments args",
+               "attnc::extrema::summarize(args);") +
+         entry(mask_count_entry, 128, arguments, "attnc::block_mask::count(args);") +
+         entry(mask_scan_entry, 1024, arguments, "attnc::block_mask::scan(args);") +
+         entry(mask_fill_entry, 128, arguments, "attnc::block_mask::fill(args);");
+}
+
+std::string make_block_table_signature(const plan::Target& target, std::string_view toolchain,
+                                       const std::vector<std::string>& flags) {
+  return signature_text("block tables", target, toolchain, flags, make_block_table_source());
+}
+
+std::string make_block_mask_signature(const ir::Program& program, int granule, const plan::Target& target,
+                                      std::string_view toolchain, const std::vector<std::string>& flags) {
+  const BlockMaskSource source = make_block_mask_source(program, granule, true, false);
+  return signature_text("block mask", target, toolchain, flags, source.text);
+}
+
+}  // namespace attnc::cuda

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// The program that builds a BlockMask's tables on a device: a `Mask` struct printed for one mask_mod, and the kernels
+// of templates/block_mask over it.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "compiler/cuda/extrema.h"
+#include "compiler/cuda/params.h"
+#include "compiler/ir/program.h"
+#include "compiler/plan/target.h"
+
+namespace attnc::cuda {
+
+/// Entry points, in the order they are launched in. Two programs, so that what does not depend on the mask is compiled
+/// once a machine.
+inline constexpr std::string_view mask_extrema_entry = "attnc_mask_extrema";    // table program
+inline constexpr std::string_view mask_classify_entry = "attnc_mask_classify";  // mask program
+inline constexpr std::string_view mask_decide_entry = "attnc_mask_decide";      // mask program
+inline constexpr std::string_view mask_count_entry = "attnc_mask_count";        // table program, as the rest
+inline constexpr std::string_view mask_scan_entry = "attnc_mask_scan";
+inline constexpr std::string_view mask_fill_entry = "attnc_mask_fill";
+
+struct BlockMaskSource {
+  ParamLayout layout;  ///< the program's captures, then the tables of extrema
+  std::vector<ExtremaTables> extrema;
+  int granule = 64;
+  std::string text;  ///< for NVRTC
+};
+
+/// Elements per run of extrema that suit blocks of a size: the largest power of two up to 64 that divides both sides.
+int extrema_granule(int q_block, int kv_block);
+
+/// `program` is canonical. Its score is ignored. Throws Error(internal).
+BlockMaskSource make_block_mask_source(const ir::Program& program, int granule, bool canonical_names = false,
+                                       bool line_directives = true);
+
+/// The table program: the same for every mask.
+std::string make_block_table_source();
+
+/// Everything that changes the binary, as text; see make_signature in kernel_source.h.
+std::string make_block_table_signature(const plan::Target& target, std::string_view toolchain,
+                                       const std::vector<std::string>& flags);
+std::string make_block_mask_signature(const ir::Program& program, int granule, const plan::Target& target,
+                                      std::string_view toolchain, const std::vector<std::string>& flags);
+
+}  // namespace attnc::cuda

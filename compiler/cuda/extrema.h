@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Minima and maxima of captured buffers that a printed classifier reads (ClassifierProgram::Extrema).
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "compiler/bounds/bounds.h"
+#include "compiler/ir/program.h"
+
+namespace attnc::cuda {
+
+/// The tables of one captured buffer along one dimension. Slots are places in the buffers of the program that
+/// with_extrema() gives, and so in the ParamLayout made from it; -1 where only the other is read.
+struct ExtremaTables {
+  int source_slot = 0;
+  int dimension = 0;
+  int minimum_slot = -1;
+  int maximum_slot = -1;
+};
+
+/// What a classifier reads beside the program's own captures. `classified` is the program it was made from, `declared`
+/// the one whose captures a call binds; they may number captures differently and name them alike.
+std::vector<ExtremaTables> extrema_tables(const bounds::ClassifierProgram& classifier, const ir::Program& classified,
+                                          const ir::Program& declared);
+
+/// `declared` with the tables as further buffers, after its own, as `extrema_tables` numbers them.
+ir::Program with_extrema(ir::Program declared, const bounds::ClassifierProgram& classifier);
+
+/// How device code spells the extent of a buffer as an i32: extents beyond i32 are of no use to an i32 index.
+std::string extent_text(const std::string& buffer_text, int dimension);
+
+}  // namespace attnc::cuda

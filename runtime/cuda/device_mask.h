@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// A BlockMask's tables in device memory, built there.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "compiler/ir/interpret.h"
+#include "compiler/ir/program.h"
+#include "runtime/attention.h"
+#include "runtime/block_mask.h"
+#include "runtime/cuda/launch_arguments.h"
+
+namespace attnc::cuda {
+
+struct DeviceMaskSpec {
+  ir::Program program;  ///< canonicalized; its mask decides
+  Device device;
+  int batch = 1, heads = 1;  ///< those the mask tells apart
+  int q_len = 1, kv_len = 1;  ///< at least 1
+  BlockSize block_size;
+  bool separate_full_blocks = true;
+  std::int64_t max_list_bytes = 0;  ///< see BlockMaskOptions
+  std::string cache_dir;
+  LogCallback log;
+};
+
+/// What the host wants to see of the tables.
+struct DeviceMaskContents {
+  int words = 0;                       ///< 32-bit words of a row of blocks
+  std::vector<std::uint32_t> partial;  ///< [batch, heads, q_blocks, words], bit j of word w: kv block 32 w + j
+  std::vector<std::uint32_t> full;
+  BlockMaskStats stats;  ///< without build_ms
+};
+
+/// Lists as they lie on the device, for tests.
+struct DeviceMaskLists {
+  std::vector<std::int32_t> counts, offsets, indices;  ///< of templates/block_mask/arguments.cuh
+};
+
+class DeviceMask {
+ public:
+  /// Finds or compiles the kernels and allocates on `stream`. Refused while the stream captures. Throws Error.
+  DeviceMask(DeviceMaskSpec spec, const ir::Bindings& bindings, void* stream);
+  ~DeviceMask();
+  DeviceMask(const DeviceMask&) = delete;
+  DeviceMask& operator=(const DeviceMask&) = delete;
+
+  /// Enqueues the build on `stream`: neither waits nor, unless a captured buffer has grown, allocates. Legal under
+  /// capture in that case.
+  void build(const ir::Bindings& bindings, void* stream);
+
+  const DeviceMaskSpec& spec() const;
+  /// The kernels' argument. Broadcasts over what the mask does not tell apart.
+  BlockTableArgument argument() const;
+  std::int64_t device_bytes() const;
+
+  /// Reads back; waits for the stream of the last build.
+  DeviceMaskContents download() const;
+  DeviceMaskLists download_lists(bool q_side) const;
+  std::vector<std::int32_t> download_work_order() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace attnc::cuda

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/cuda/extrema.h"
+
+#include <algorithm>
+
+#include "compiler/bounds/bounds.h"
+#include "dsl/error.h"
+
+namespace attnc::cuda {
+namespace {
+
+constexpr int levels = bounds::ClassifierProgram::levels;
+
+std::int64_t runs_of(const ir::BoundBuffer& source, int dimension, int granule) {
+  return (source.shape[static_cast<std::size_t>(dimension)] + granule - 1) / granule;
+}
+
+/// Element of templates/block_mask/extrema.cuh.
+std::int32_t element_code(DType dtype) {
+  switch (dtype) {
+    case DType::i32:
+      return 0;
+    case DType::i64:
+      return 1;
+    case DType::i8:
+      return 2;
+    case DType::u8:
+      return 3;
+    default:
+      return 4;
+  }
+}
+
+DType table_dtype(DType source) {
+  return source == DType::i64 ? DType::i64 : source == DType::boolean ? DType::boolean : DType::i32;
+}
+
+std::int64_t elements_of(const std::vector<std::int64_t>& shape) {
+  std::int64_t elements = 1;
+  for (const std::int64_t extent : shape) elements *= extent;
+  return elements;
+}
+
+/// The shape of one table, contiguous, without memory.
+ir::BoundBuffer table_of(const ExtremaTables& table, const ir::BoundBuffer& source, int granule) {
+  ir::BoundBuffer result = source;
+  result.data = nullptr;
+  result.dtype = table_dtype(source.dtype);
+  result.shape[static_cast<std::size_t>(table.dimension)] = levels * runs_of(source, table.dimension, granule);
+  std::int64_t stride = 1;
+  for (std::size_t d = result.shape.size(); d-- > 0;) {
+    result.stride_elems[d] = stride;
+    stride *= result.shape[d];
+  }
+  return result;
+}
+
+std::int64_t bytes_of(const ir::BoundBuffer& table) {
+  const std::int64_t bytes = elements_of(table.shape) * static_cast<std::int64_t>(size_bytes(table.dtype));
+  return (bytes + 15) / 16 * 16;
+}
+
+ExtremaArguments arguments_of(const ExtremaTables& table, const ir::BoundBuffer& source, int granule) {
+  ExtremaArguments args;
+  args.source = source.data;
+  args.element = element_code(source.dtype);
+  args.granule = granule;
+  args.levels = levels;
+  args.runs = static_cast<std::int32_t>(runs_of(source, table.dimension, granule));
+  int outer = 0;
+  for (int d = 0; d < static_cast<int>(source.shape.size()); ++d) {
+    const auto at = static_cast<std::size_t>(d);
+    if (d == table.dimension) {
+      args.stride_elems = source.stride_elems[at];
+      args.extent = source.shape[at];
+      continue;
+    }
+    // The device takes indices apart from the last dimension on.
+    args.outer_stride_elems[outer] = source.stride_elems[at];
+    args.outer_extent[outer] = source.shape[at];
+    ++outer;
+    args.outer *= source.shape[at];
+    if (d > table.dimension) args.inner *= source.shape[at];
+  }
+  return args;
+}
+
+}  // namespace
+
+std::int64_t extrema_bytes(const std::vector<ExtremaTables>& tables, const ir::Bindings& bindings, int granule) {
+  std::int64_t bytes = 0;
+  for (const ExtremaTables& table : tables) {
+    const ir::BoundBuffer& source = bindings.buffers[static_cast<std::size_t>(table.source_slot)];
+    bytes += bytes_of(table_of(table, source, granule)) * ((table.minimum_slot >= 0) + (table.maximum_slot >= 0));
+  }
+  return bytes;
+}
+
+void enqueue_extrema(const std::vector<ExtremaTables>& tables, ir::Bindings& bindings, int granule, CUdeviceptr memory,
+                     CUfunction kernel, CUstream stream) {
+  std::size_t slots = bindings.buffers.size();
+  for (const ExtremaTables& table : tables)
+    slots = std::max({slots, static_cast<std::size_t>(table.minimum_slot + 1),
+                      static_cast<std::size_t>(table.maximum_slot + 1)});
+  bindings.buffers.resize(slots);
+  for (const ExtremaTables& table : tables) {
+    const ir::BoundBuffer source = bindings.buffers[static_cast<std::size_t>(table.source_slot)];
+    ir::BoundBuffer shape = table_of(table, source, granule);
+    ExtremaArguments args = arguments_of(table, source, granule);
+    const auto place = [&](int slot) -> void* {
+      if (slot < 0) return nullptr;
+      shape.data = reinterpret_cast<void*>(memory);
+      memory += static_cast<CUdeviceptr>(bytes_of(shape));
+      bindings.buffers[static_cast<std::size_t>(slot)] = shape;
+      return const_cast<void*>(shape.data);
+    };
+    args.minima = place(table.minimum_slot);
+    args.maxima = place(table.maximum_slot);
+    if (args.runs == 0 || args.outer == 0) continue;
+    const auto blocks = static_cast<unsigned>((args.runs + extrema_runs_per_block - 1) / extrema_runs_per_block);
+    void* arguments[] = {&args};
+    check(driver().launch_kernel(kernel, blocks, static_cast<unsigned>(std::min<std::int64_t>(args.outer, 65535)), 1,
+                                 extrema_threads, 1, 1, 0, stream, arguments, nullptr),
+          "summarising a captured buffer");
+  }
+}
+
+}  // namespace attnc::cuda

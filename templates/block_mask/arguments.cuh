@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one argument of the kernels that build a BlockMask. runtime/cuda/block_mask_arguments.h writes the same layout.
+//
+// What the tables are made from are two planes of bits, partial and full, one bit a block, [groups, q_blocks, words]
+// with bit j of word w standing for kv block 32 * w + j. A group is a (b, h) that the mask tells apart.
+#pragma once
+
+#include "prelude.cuh"
+
+namespace attnc::block_mask {
+
+// One side's lists. Row r of `kind` (0 partial, 1 full) is indices[offsets[kind * rows + r]] and the counts[...] - 1
+// entries after it, ascending. An offset of -1 stands for all blocks 0, 1, 2, ...: the row did not fit into `capacity`,
+// and is then one long partial list, which is as right and slower.
+struct Lists {
+  int32* counts;   // [2, rows]
+  int32* offsets;  // [2, rows]
+  int32* indices;  // [capacity]
+  // Q side only: counts of stretches of section_rows q blocks, [groups, sections, 2, kv_blocks].
+  int32* section_counts;
+  int64 capacity;
+};
+
+// What is counted on the way, for BlockMaskStats.
+struct Tally {
+  int32 evaluated;
+  int32 evaluated_full;
+  int32 evaluated_partial;
+  int32 full;  // before full blocks are merged into the partial ones
+  int32 overflowing_rows;
+};
+
+struct Arguments {
+  uint32* partial;  // planes
+  uint32* full;
+  Lists kv;
+  Lists q;
+  int32* work_order;  // [groups, q_blocks]: q blocks of a group, those with most kv blocks first
+  Tally* tally;
+  uint32* element_bits;  // [bits_capacity, q_block, ceil(kv_block / 32)] by position in kv.indices; null: not wanted
+  int64 bits_capacity;   // blocks
+  int32 batch;           // those the mask tells apart
+  int32 heads;
+  int32 q_len;
+  int32 kv_len;
+  int32 q_block;
+  int32 kv_block;
+  int32 q_blocks;
+  int32 kv_blocks;
+  int32 words;     // of a row of a plane
+  int32 sections;  // of the q side
+  int32 rows_per_warp;         // of a square of 32 x 32 blocks: 4 or 32
+  int32 words_per_step;        // a warp of the exact pass takes at once: 1 or 32
+  int32 separate_full_blocks;  // 0: full blocks are listed as partial
+};
+
+inline constexpr int section_rows = 512;
+inline constexpr uint32 all_lanes = 0xffffffffu;
+
+__forceinline__ int lane_index() { return static_cast<int>(threadIdx.x) % 32; }
+// Warps, rows and words of a plane are counted in 32 bits, unsigned: divisions of 64 bits take long to compile and run.
+// The host sees to it that they fit.
+__forceinline__ uint32 warp_index() { return blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32; }
+__forceinline__ uint32 warp_count() { return gridDim.x * (blockDim.x / 32); }
+__forceinline__ int smaller(int a, int b) { return a < b ? a : b; }
+__forceinline__ int lowest_bit(uint32 bits) { return __ffs(static_cast<int>(bits)) - 1; }
+// Bits [0, count) set, for count of any sign and size.
+__forceinline__ uint32 low_bits(int count) { return count >= 32 ? ~0u : count <= 0 ? 0u : (1u << count) - 1; }
+
+}  // namespace attnc::block_mask

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// Times of block masks built on the device: first use, building anew, memory; and attention over a mask's tables beside
+// attention that classifies tiles by itself. Prints one line a measurement.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <random>
+#include <vector>
+
+#include "dsl/stock.h"
+#include "tests/gpu/gpu_runner.h"
+
+namespace attnc::testing {
+namespace {
+
+using cuda::check;
+using cuda::driver;
+using Clock = std::chrono::steady_clock;
+
+double ms_since(Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+std::vector<std::int32_t> documents(int tokens, int mean_length) {
+  std::mt19937_64 random(1);
+  std::vector<std::int32_t> doc(static_cast<std::size_t>(tokens));
+  std::int32_t id = 0;
+  for (std::size_t at = 0; at < doc.size(); ++id) {
+    const std::size_t length = static_cast<std::size_t>(mean_length) / 2 + random() % static_cast<std::uint64_t>(mean_length);
+    for (std::size_t end = std::min(at + length, doc.size()); at < end; ++at) doc[at] = id;
+  }
+  return doc;
+}
+
+double median(std::vector<double> times) {
+  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
+  return times[times.size() / 2];
+}
+
+/// Device time of `body`, ms: median over single runs, each between two events.
+template <class Body>
+double device_ms(const Stream& stream, int repetitions, Body&& body) {
+  const GpuScope scope;
+  cuda::CUevent start = nullptr, stop = nullptr;
+  check(driver().event_create(&start, 0), "event");
+  check(driver().event_create(&stop, 0), "event");
+  std::vector<double> times;
+  for (int i = 0; i < repetitions; ++i) {
+    check(driver().event_record(start, stream.get()), "event");
+    body();
+    check(driver().event_record(stop, stream.get()), "event");
+    check(driver().event_synchronize(stop), "event");
+    float ms = 0;
+    check(driver().event_elapsed_time(&ms, start, stop), "event");
+    times.push_back(ms);
+  }
+  driver().event_destroy(start);
+  driver().event_destroy(stop);
+  return median(times);
+}
+
+/// The same for what a graph of `body` runs: no launch gaps of the host.
+template <class Body>
+double graph_ms(const Stream& stream, int repetitions, Body&& body) {
+  cuda::CUgraph graph = nullptr;
+  cuda::CUgraphExec exec = nullptr;
+  const GpuScope scope;
+  check(driver().stream_begin_capture(stream.get(), cuda::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), "capture");
+  body();
+  check(driver().stream_end_capture(stream.get(), &graph), "capture");
+  check(driver().graph_instantiate(&exec, graph, 0), "instantiate");
+  const double ms =
+      device_ms(stream, repetitions, [&] { check(driver().graph_launch(exec, stream.get()), "launch"); });
+  driver().graph_exec_destroy(exec);
+  driver().graph_destroy(graph);
+  return ms;
+}
+
+void time_build(const char* name, const MaskMod& mask_mod, int tokens, const Stream& stream, bool first) {
+  const std::vector<std::int32_t> doc = documents(tokens, 4096);
+  DeviceBytes memory(doc.size() * 4);
+  memory.write(doc.data(), doc.size() * 4);
+  const BufferValue doc_value{"doc", TensorView(static_cast<const void*>(memory.data()), DType::i32, {tokens})};
+  const bool has_doc = !mask_mod.is_everything() && std::string_view(name).find("document") != std::string_view::npos;
+  const std::span<const BufferValue> buffers = has_doc ? std::span(&doc_value, 1) : std::span<const BufferValue>();
+  BlockMaskOptions options;
+  options.device = Device::cuda();
+  options.stream = stream.get();
+  options.buffers = buffers;
+  auto start = Clock::now();
+  BlockMask mask = BlockMask::create(mask_mod, 1, 1, tokens, tokens, options);
+  stream.synchronize();
+  const double first_ms = ms_since(start);
+  std::vector<double> create, rebuild_host;
+  for (int i = 0; i < 15; ++i) {
+    start = Clock::now();
+    const BlockMask again = BlockMask::create(mask_mod, 1, 1, tokens, tokens, options);
+    stream.synchronize();
+    create.push_back(ms_since(start));
+  }
+  const BlockMaskRebuildOptions anew{stream.get(), {}, buffers};
+  const double rebuild = device_ms(stream, 30, [&] { mask.rebuild(anew); });
+  for (int i = 0; i < 30; ++i) {
+    start = Clock::now();
+    mask.rebuild(anew);
+    rebuild_host.push_back(ms_since(start));
+    stream.synchronize();
+  }
+  const double graph = graph_ms(stream, 30, [&] { mask.rebuild(anew); });
+  const double bytes = static_cast<double>(mask.device_bytes());
+  fmt::print("build {:<16} {:>8} tokens: {} {:.1f} ms; create and wait {:.3f} ms; rebuild {:.4f} ms on the device, {:.4f} ms "
+             "in a graph, {:.4f} ms on the host; {:.1f} MB; {} partial, {} full, {} rows over\n",
+             name, tokens, first ? "first use" : "first create", first_ms, median(create), rebuild, graph,
+             median(rebuild_host), bytes / 1e6, mask.partial_blocks(), mask.full_blocks(),
+             mask.stats().overflowing_rows);
+  std::fflush(stdout);
+}
+
+/// Attention with the tables of a mask, and without a table.
+void time_attention(const char* name, const MaskMod& mask_mod, int tokens, int heads, int mean_length,
+                    const Stream& stream) {
+  const std::vector<std::int32_t> doc = documents(tokens, mean_length);
+  const std::size_t elements = static_cast<std::size_t>(tokens) * static_cast<std::size_t>(heads) * 128;
+  std::mt19937 random(2);
+  std::vector<std::uint16_t> values(elements);
+  for (auto& value : values) value = static_cast<std::uint16_t>(0x3f00 + random() % 0x80 + (random() & 1) * 0x8000);
+  std::vector<DeviceBytes> tensors;
+  for (int i = 0; i < 4; ++i) {
+    tensors.emplace_back(elements * 2);
+    tensors.back().write(values.data(), elements * 2);
+  }
+  DeviceBytes doc_memory(doc.size() * 4);
+  doc_memory.write(doc.data(), doc.size() * 4);
+  const BufferValue doc_value{"doc", TensorView(static_cast<const void*>(doc_memory.data()), DType::i32, {tokens})};
+  const auto view = [&](int i) { return TensorView(tensors[static_cast<std::size_t>(i)].data(), DType::bf16, {1, heads, tokens, 128}); };
+  AttentionOptions attention_options;
+  attention_options.mask_mod = mask_mod;
+  attention_options.dtype = DType::bf16;
+  attention_options.head_dim = 128;
+  attention_options.device = Device::cuda();
+  const Attention attention(attention_options);
+  BlockMaskOptions options;
+  options.device = Device::cuda();
+  options.stream = stream.get();
+  options.buffers = {&doc_value, 1};
+  BlockMask mask = BlockMask::create(mask_mod, 1, 1, tokens, tokens, options);
+  ForwardOptions with, without;
+  with.stream = without.stream = stream.get();
+  with.buffers = without.buffers = {&doc_value, 1};
+  with.block_mask = &mask;
+  const auto run = [&](const ForwardOptions& forward) { attention.forward(view(0), view(1), view(2), view(3), forward); };
+  for (int i = 0; i < 3; ++i) run(with), run(without);
+  const double tabled = device_ms(stream, 30, [&] { run(with); });
+  const double free_ms = device_ms(stream, 30, [&] { run(without); });
+  const double anew = device_ms(stream, 30, [&] {
+    mask.rebuild({stream.get(), {}, {&doc_value, 1}});
+    run(with);
+  });
+  fmt::print("attention {:<16} {:>7} tokens, documents of {:>5}: tables {:.4f} ms, no table {:.4f} ms ({:.3f}), rebuilt each "
+             "call {:.4f} ms\n",
+             name, tokens, mean_length, tabled, free_ms, free_ms / tabled, anew);
+  std::fflush(stdout);
+}
+
+int run() {
+  if (!has_gpu()) {
+    fmt::print("no CUDA device\n");
+    return 3;
+  }
+  const GpuScope scope;
+  const Stream stream;
+  const MaskMod causal = stock::causal(), document = stock::document() & stock::causal();
+  bool first = true;
+  for (const int tokens : {8192, 131072, 1 << 20}) {
+    time_build("document_causal", document, tokens, stream, first);
+    time_build("causal", causal, tokens, stream, first);
+    first = false;
+  }
+  for (const auto& [tokens, heads] : {std::pair(8192, 16), std::pair(32768, 4), std::pair(131072, 1)})
+    for (const int mean_length : {512, 4096}) time_attention("document_causal", document, tokens, heads, mean_length, stream);
+  return 0;
+}
+
+}  // namespace
+}  // namespace attnc::testing
+
+int main() {
+  try {
+    return attnc::testing::run();
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return 1;
+  }
+}
