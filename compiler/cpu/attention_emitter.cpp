@@ -154,19 +154,16 @@ void AttentionEmitter::emit_finish() {
   Value* rows = c_.wide(ATTNC_TASK(i32, rows));
   Value *row_sum = ATTNC_TASK(ptr, row_sum), *row_max = ATTNC_TASK(ptr, row_max);
   Value *lse = ATTNC_TASK(ptr, lse), *lse_stride = ATTNC_TASK(i64, lse_stride_elems);
-  // row_sum becomes the reciprocal, row_max the natural-log lse. No key kept, or only scores of -inf, which is
+  // row_sum becomes what the sums are divided by, row_max the natural-log lse. No key kept, or only scores of -inf, which is
   // the same: 0 and -inf.
   c_.loop(rows, plan_.lanes, [&](Value* i) {
     Value *sum_at = c_.element(row_sum, i, f32_bytes), *max_at = c_.element(row_max, i, f32_bytes);
     Value *sum = c_.load(c_.vf32, sum_at), *maximum = c_.load(c_.vf32, max_at);
     Value* no_score = c_.ir.CreateAnd(c_.ir.CreateFCmpOEQ(maximum, minus_infinity()), c_.ir.CreateFCmpOEQ(sum, zero()));
-    Value* reciprocal = c_.ir.CreateFDiv(c_.real(sum, 1), sum);
-    reciprocal = c_.ir.CreateSelect(no_score, zero(), reciprocal);
-    Value* natural = plan_.log2_scores ? c_.ir.CreateFMul(c_.ir.CreateFAdd(maximum, math::log2(c_, sum)),
-                                                          c_.real(sum, std::numbers::ln2))
-                                       : c_.ir.CreateFAdd(maximum, math::log(c_, sum));
+    Value* divisor = c_.ir.CreateSelect(no_score, c_.real(sum, 1), sum);  // sums of 0 over 1
+    Value* natural = c_.ir.CreateFAdd(maximum, math::log(c_, sum));
     natural = c_.ir.CreateSelect(no_score, minus_infinity(), natural);
-    c_.store(reciprocal, sum_at);
+    c_.store(divisor, sum_at);
     c_.store(natural, max_at);
   });
   c_.if_then(c_.ir.CreateICmpNE(lse, llvm::ConstantPointerNull::get(llvm::cast<llvm::PointerType>(c_.ptr))), [&] {
@@ -185,10 +182,9 @@ void AttentionEmitter::emit_finish() {
   c_.loop(rows, 1, [&](Value* row) {
     Value* from = c_.element(out_acc, row, out_row_bytes());
     Value* to = c_.offset(out, c_.ir.CreateMul(row, stride));
-    Value* factor = c_.splat(c_.load(c_.f32, c_.element(row_sum, row, f32_bytes)));
-    // 0 / 0 stays out: a row without keys has factor 0 and sums of 0.
+    Value* divisor = c_.splat(c_.load(c_.f32, c_.element(row_sum, row, f32_bytes)));
     auto convert = [&](Value* i, Value* target) {
-      Value* value = c_.ir.CreateFMul(factor, c_.load(c_.vf32, c_.element(from, i, vector_bytes())));
+      Value* value = c_.ir.CreateFDiv(c_.load(c_.vf32, c_.element(from, i, vector_bytes())), divisor);
       c_.store(to_storage(c_, target_, plan_.dtype, value), target);
     };
     c_.loop(c_.c64(whole_vectors), 1, [&](Value* i) { convert(i, c_.element(to, i, plan_.lanes * element_bytes)); });

@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "compiler/cpu/attention_emitter.h"
 
 namespace attnc::cpu {
+namespace {
+
+// A sum is made of parts this long, each a chain of its own: rounding errors grow with the length of a chain.
+constexpr int chain_keys = 32;
+int chain_dims(int head_dim) { return head_dim <= 32 ? (head_dim + 1) / 2 : 64; }
+
+}  // namespace
 
 void AttentionEmitter::emit_scores_gemm() {
   scores_gemm_ = c_.function("scores_gemm", c_.ir.getVoidTy(), {c_.ptr, c_.ptr, c_.ptr, c_.ptr, c_.i64}, true);
@@ -14,22 +23,38 @@ void AttentionEmitter::emit_scores_gemm() {
     for (int r = 0; r < rows; ++r)
       key[static_cast<std::size_t>(r)] = c_.element(k_tile, c_.load(c_.i32, c_.offset(list, r * 4)), key_bytes());
     const CodeBuilder::Carried start(static_cast<std::size_t>(rows * vectors), zero());
-    const auto sums = c_.loop(c_.c64(plan_.head_dim_qk), 1, start, [&](Value* d, const CodeBuilder::Carried& acc) {
-      CodeBuilder::Carried next(acc.size());
-      std::vector<Value*> q;
-      for (int v = 0; v < vectors; ++v) q.push_back(load_vector(q_panel, d, panel_bytes(), v));
-      for (int r = 0; r < rows; ++r) {
-        Value* broadcast = c_.splat(c_.load(c_.f32, c_.element(key[static_cast<std::size_t>(r)], d, f32_bytes)));
-        for (int v = 0; v < vectors; ++v) {
-          const auto at = static_cast<std::size_t>(r * vectors + v);
-          next[at] = c_.fma(broadcast, q[static_cast<std::size_t>(v)], acc[at]);
-        }
-      }
-      return next;
-    });
     Value* to = c_.element(scores, first, panel_bytes());
-    for (int i = 0; i < rows * vectors; ++i)
-      c_.store(sums[static_cast<std::size_t>(i)], c_.offset(to, i * vector_bytes()));
+    const auto add_dims = [&](Value* first_dim, Value* dims, bool is_first) {
+      const auto sums = c_.loop(dims, 1, start, [&](Value* i, const CodeBuilder::Carried& acc) {
+        CodeBuilder::Carried next(acc.size());
+        Value* d = c_.ir.CreateAdd(first_dim, i);
+        std::vector<Value*> q;
+        for (int v = 0; v < vectors; ++v) q.push_back(load_vector(q_panel, d, panel_bytes(), v));
+        for (int r = 0; r < rows; ++r) {
+          Value* broadcast = c_.splat(c_.load(c_.f32, c_.element(key[static_cast<std::size_t>(r)], d, f32_bytes)));
+          for (int v = 0; v < vectors; ++v) {
+            const auto at = static_cast<std::size_t>(r * vectors + v);
+            next[at] = c_.fma(broadcast, q[static_cast<std::size_t>(v)], acc[at]);
+          }
+        }
+        return next;
+      });
+      for (int i = 0; i < rows * vectors; ++i) {
+        Value* sum = sums[static_cast<std::size_t>(i)];
+        Value* at = c_.offset(to, i * vector_bytes());
+        c_.store(is_first ? sum : c_.ir.CreateFAdd(c_.load(c_.vf32, at), sum), at);
+      }
+    };
+    const int dims = plan_.head_dim_qk, chain = std::min(dims, chain_dims(dims));
+    add_dims(c_.c64(0), c_.c64(chain), true);
+    if (dims > chain) {
+      c_.loop(c_.c64(dims - chain), chain, [&](Value* done) {
+        Value* first_dim = c_.ir.CreateAdd(done, c_.c64(chain));
+        Value* left = c_.ir.CreateSub(c_.c64(dims), first_dim);
+        add_dims(first_dim,
+                 dims % chain == 0 ? c_.c64(chain) : c_.intrinsic(llvm::Intrinsic::smin, left, c_.c64(chain)), false);
+      });
+    }
   });
   c_.ir.CreateRetVoid();
 }
@@ -48,32 +73,37 @@ void AttentionEmitter::emit_output_gemm() {
       Value* p = c_.element(scores, first, f32_bytes);
       Value* to = c_.offset(c_.element(out, first, out_row_bytes()), c_.ir.CreateMul(panel, c_.c64(width_bytes)));
       Value* factor = c_.element(correction, first, f32_bytes);
-      CodeBuilder::Carried start;
-      for (int r = 0; r < rows; ++r) {
-        Value* scale = c_.splat(c_.load(c_.f32, c_.offset(factor, r * f32_bytes)));
-        for (int v = 0; v < vectors; ++v)
-          start.push_back(
-              c_.ir.CreateFMul(scale, c_.load(c_.vf32, c_.offset(to, r * out_row_bytes() + v * vector_bytes()))));
-      }
-      const auto sums = c_.loop(count, 1, start, [&](Value* i, const CodeBuilder::Carried& acc) {
-        CodeBuilder::Carried next(acc.size());
-        Value* key = c_.load(c_.i32, c_.element(keys, i, 4));
-        std::vector<Value*> value;
-        for (int v = 0; v < vectors; ++v) value.push_back(load_vector(v_panel, key, width_bytes, v));
-        Value* weights = c_.element(p, i, panel_bytes());
+      const CodeBuilder::Carried start(static_cast<std::size_t>(rows * vectors), zero());
+      c_.loop(count, chain_keys, [&](Value* first_key) {
+        Value* left = c_.ir.CreateSub(count, first_key);
+        Value* chain = c_.intrinsic(llvm::Intrinsic::smin, left, c_.c64(chain_keys));
+        const auto sums = c_.loop(chain, 1, start, [&](Value* within, const CodeBuilder::Carried& acc) {
+          CodeBuilder::Carried next(acc.size());
+          Value* i = c_.ir.CreateAdd(first_key, within);
+          Value* key = c_.load(c_.i32, c_.element(keys, i, 4));
+          std::vector<Value*> value;
+          for (int v = 0; v < vectors; ++v) value.push_back(load_vector(v_panel, key, width_bytes, v));
+          Value* weights = c_.element(p, i, panel_bytes());
+          for (int r = 0; r < rows; ++r) {
+            Value* weight = c_.splat(c_.load(c_.f32, c_.offset(weights, r * f32_bytes)));
+            for (int v = 0; v < vectors; ++v) {
+              const auto at = static_cast<std::size_t>(r * vectors + v);
+              next[at] = c_.fma(weight, value[static_cast<std::size_t>(v)], acc[at]);
+            }
+          }
+          return next;
+        });
+        // What the tiles before gave is corrected once, with the first chain.
+        Value* is_first = c_.ir.CreateICmpEQ(first_key, c_.c64(0));
         for (int r = 0; r < rows; ++r) {
-          Value* weight = c_.splat(c_.load(c_.f32, c_.offset(weights, r * f32_bytes)));
+          Value* correct = c_.load(c_.f32, c_.offset(factor, r * f32_bytes));
+          Value* scale = c_.splat(c_.ir.CreateSelect(is_first, correct, c_.real(correct, 1)));
           for (int v = 0; v < vectors; ++v) {
-            const auto at = static_cast<std::size_t>(r * vectors + v);
-            next[at] = c_.fma(weight, value[static_cast<std::size_t>(v)], acc[at]);
+            Value* at = c_.offset(to, r * out_row_bytes() + v * vector_bytes());
+            c_.store(c_.fma(scale, c_.load(c_.vf32, at), sums[static_cast<std::size_t>(r * vectors + v)]), at);
           }
         }
-        return next;
       });
-      for (int r = 0; r < rows; ++r)
-        for (int v = 0; v < vectors; ++v)
-          c_.store(sums[static_cast<std::size_t>(r * vectors + v)],
-                   c_.offset(to, r * out_row_bytes() + v * vector_bytes()));
     });
   });
   c_.ir.CreateRetVoid();

@@ -98,7 +98,6 @@ void AttentionEmitter::emit_score_panel(bool masked) {
   Value* row_max = c_.element(ATTNC_TASK(ptr, row_max), first_row, f32_bytes);
   Value* correction = ATTNC_TASK(ptr, correction);
   Value* factor = ATTNC_TASK(f32, scale);
-  if (plan_.log2_scores) factor = c_.ir.CreateFMul(factor, llvm::ConstantFP::get(c_.f32, std::numbers::log2e));
   factor = c_.splat(factor);
   const PanelScopes panel = panel_scopes(stage, task, first_row);
   const std::vector<bool> wanted = levels_.needed(Level::element, program_.score);
@@ -117,8 +116,7 @@ void AttentionEmitter::emit_score_panel(bool masked) {
         score = c_.ir.CreateFMul(dot, factor);
       } else {
         // In kernel form the mods scale the dot product themselves.
-        Value* input = plan_.log2_scores ? dot : c_.ir.CreateFMul(dot, factor);
-        Scope scope = element_scope(panel, v, columns, key, input);
+        Scope scope = element_scope(panel, v, columns, key, dot);
         stage.mods().evaluate(wanted, scope);
         score = stage.mods().operand(program_.score, scope);
       }
@@ -151,8 +149,7 @@ Value* AttentionEmitter::finite_maximum(Value* maximum) {
 }
 
 Value* AttentionEmitter::exponential(Value* x) {
-  if (!plan_.log2_scores) x = c_.ir.CreateFMul(x, c_.real(x, std::numbers::log2e));
-  return math::exp2_nonpositive(c_, x);
+  return math::exp2_nonpositive(c_, c_.ir.CreateFMul(x, c_.real(x, std::numbers::log2e)));
 }
 
 void AttentionEmitter::emit_softmax_panel() {

@@ -19,8 +19,8 @@ struct SlotCounts {
 };
 SlotCounts slot_counts(const ir::Program& program);
 
-/// One fused attention: attnc_begin, attnc_tile, attnc_finish. `program`: in kernel form if plan.log2_scores, else as
-/// canonicalized.
+/// One fused attention: attnc_begin, attnc_tile, attnc_finish. `program`: in kernel form, its
+/// score in natural units.
 /// Algorithm: online softmax (Milakov and Gimelshein 2018; FlashAttention, Dao et al. 2022) over kv tiles.
 std::unique_ptr<llvm::Module> emit_attention(llvm::LLVMContext& context, const ir::Program& program,
                                              const CpuTarget& target, const CpuPlan& plan);

@@ -29,8 +29,6 @@ CpuPlan CpuPlan::choose(const CpuTarget& target, DType dtype, int head_dim_qk, i
   // Accumulators must cover latency times issue rate of FMA (8 to 10) and leave registers for the operands.
   plan.q_vectors = many_registers && plan.lanes == 4 ? 4 : 2;
   plan.key_rows = many_registers ? (plan.q_vectors == 4 ? 4 : 8) : 6;
-  // Without FMA the factor costs each score a rounding, which large scores cannot afford.
-  plan.log2_scores = target.has_fma;
   const int out_vectors_needed = (head_dim_v + plan.lanes - 1) / plan.lanes;
   plan.out_vectors = choose_out_vectors(out_vectors_needed, many_registers ? 4 : 2);
   plan.out_rows = many_registers ? (plan.out_vectors >= 3 ? 4 : 8) : (plan.out_vectors >= 2 ? 4 : 8);
@@ -40,10 +38,8 @@ CpuPlan CpuPlan::choose(const CpuTarget& target, DType dtype, int head_dim_qk, i
 std::string CpuPlan::to_string() const {
   return fmt::format(
       "CpuPlan(dtype={}, head_dim_qk={}, head_dim_v={}, lanes={}, q_vectors={}, key_rows={}, out_rows={}, "
-      "out_vectors={}, "
-      "log2_scores={}, max_rows={}, max_keys={})",
-      name(dtype), head_dim_qk, head_dim_v, lanes, q_vectors, key_rows, out_rows, out_vectors, log2_scores, max_rows,
-      max_keys);
+      "out_vectors={}, max_rows={}, max_keys={})",
+      name(dtype), head_dim_qk, head_dim_v, lanes, q_vectors, key_rows, out_rows, out_vectors, max_rows, max_keys);
 }
 
 }  // namespace attnc::cpu

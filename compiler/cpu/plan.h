@@ -35,7 +35,6 @@ struct CpuPlan {
   int key_rows = 6;         ///< keys per register block of Q K^T
   int out_rows = 4;         ///< rows per register block of P V; divides panel_rows
   int out_vectors = 2;      ///< vectors of head_dim_v per register block of P V
-  bool log2_scores = true;  ///< scores carry the factor log2(e), so that the exponential needs none
   int max_rows = 128;       ///< rows of q per task, a multiple of panel_rows
   int max_keys = 128;       ///< keys per kv tile
 

@@ -20,8 +20,8 @@ constexpr double log2_e = 1.4426950408889634;
 /// is one uniform value: (dot * scale) / cap becomes dot * (scale * (1 / cap)).
 class KernelForm {
  public:
-  explicit KernelForm(const Program& program)
-      : source_(program), levels_(placement(program)), uses_(program.insts.size(), 0) {
+  KernelForm(const Program& program, ScoreUnits units)
+      : source_(program), units_(units), levels_(placement(program)), uses_(program.insts.size(), 0) {
     for (const Inst& inst : program.insts)
       for (std::size_t i = 0; i < inst.operand_count; ++i) ++uses_[static_cast<std::size_t>(inst.operands[i])];
     result_.params = program.params;
@@ -32,7 +32,10 @@ class KernelForm {
     renamed_.resize(source_.insts.size(), no_value);
     for (std::size_t id = 0; id < source_.insts.size(); ++id) renamed_[id] = rebuild(static_cast<ValueId>(id));
     result_.mask = source_.mask == no_value ? no_value : renamed_[static_cast<std::size_t>(source_.mask)];
-    if (source_.score != no_value) result_.score = scaled(source_.score, literal(log2_e), 0);
+    if (source_.score != no_value) {
+      result_.score =
+          units_ == ScoreUnits::log2 ? scaled(source_.score, literal(log2_e), 0) : renamed(source_.score);
+    }
     return std::move(result_);
   }
 
@@ -128,6 +131,7 @@ class KernelForm {
   }
 
   const Program& source_;
+  ScoreUnits units_;
   std::vector<Level> levels_;
   std::vector<int> uses_;
   std::vector<ValueId> renamed_;
@@ -137,8 +141,8 @@ class KernelForm {
 
 }  // namespace
 
-Program kernel_form(const Program& program) {
-  const Program result = canonicalize(KernelForm(program).run());
+Program kernel_form(const Program& program, ScoreUnits units) {
+  const Program result = canonicalize(KernelForm(program, units).run());
   ir::verify(result, "kernel_form");
   return result;
 }

@@ -14,7 +14,7 @@ namespace attnc::cpu {
 namespace {
 
 /// To be raised with every change of the emitters or of kernel_abi.h: old entries of the cache then miss.
-constexpr int emitter_version = 3;
+constexpr int emitter_version = 5;
 
 CpuKernel link(const CachedKernelPtr& cached) {
   CpuKernel kernel;
@@ -31,7 +31,7 @@ CpuRecipe CpuRecipe::make(const VariantSpec& spec, const CpuTarget& target) {
   CpuRecipe recipe;
   recipe.target = target;
   recipe.plan = CpuPlan::choose(target, spec.dtype, spec.head_dim_qk, spec.head_dim_v);
-  recipe.kernel_program = recipe.plan.log2_scores ? passes::kernel_form(spec.program) : spec.program;
+  recipe.kernel_program = passes::kernel_form(spec.program, passes::ScoreUnits::natural);
   recipe.slots = slot_counts(recipe.kernel_program);
   return recipe;
 }
