@@ -29,8 +29,8 @@ struct Row {
   Times times{{0}};
   double dense_flop = 0, bytes = 0;
   KeptShare kept;
-  std::string plan;  ///< what ran, on a GPU
-  BlockMask block_mask;
+  std::string plan;                   ///< what ran, on a GPU
+  nlohmann::ordered_json block_mask;  ///< its counts; null without one
 
   double tflops() const { return dense_flop / times.median() / 1e9; }
   double kept_tflops() const { return kept.share * tflops(); }
@@ -78,7 +78,14 @@ Row measure(ProblemSpec& spec, Lengths lengths, const Repeats& repeats, DeviceTi
   }
   row.dense_flop = problem.dense_flop();
   row.bytes = problem.bytes();
-  row.block_mask = problem.block_mask();
+  if (const BlockMask& mask = problem.block_mask()) {
+    row.block_mask = {{"block_size", {mask.block_size().q, mask.block_size().kv}},
+                      {"sparsity", mask.sparsity()},
+                      {"full_blocks", mask.full_blocks()},
+                      {"partial_blocks", mask.partial_blocks()},
+                      {"empty_blocks", mask.empty_blocks()},
+                      {"build_ms", mask.stats().build_ms}};
+  }
   const std::lock_guard lock(listener->mutex);
   row.plan = listener->text;
   return row;
@@ -110,14 +117,7 @@ nlohmann::ordered_json json_of(const Row& row, const Machine& machine) {
     if (machine.roof->copy_gbps > 0) out["copy_percent"] = percent(row.gbps(), machine.roof->copy_gbps);
   }
   if (!row.plan.empty()) out["plan"] = row.plan;
-  if (row.block_mask) {
-    out["block_mask"] = {{"block_size", {row.block_mask.block_size().q, row.block_mask.block_size().kv}},
-                         {"sparsity", row.block_mask.sparsity()},
-                         {"full_blocks", row.block_mask.full_blocks()},
-                         {"partial_blocks", row.block_mask.partial_blocks()},
-                         {"empty_blocks", row.block_mask.empty_blocks()},
-                         {"build_ms", row.block_mask.stats().build_ms}};
-  }
+  if (!row.block_mask.is_null()) out["block_mask"] = row.block_mask;
   return out;
 }
 

@@ -66,8 +66,10 @@ Action declare(CLI::App& app) {
       ->required()
       ->check(CLI::IsMember({"stats", "verify", "prune", "clear"}));
   app.add_option("--dir", arguments->directory, "The cache's directory; without it ATTNC_CACHE_DIR or the XDG cache");
-  app.add_option("--max-bytes", arguments->max_bytes, "prune: keep at most this many bytes");
-  app.add_option("--max-entries", arguments->max_entries, "prune: keep at most this many kernels");
+  app.add_option("--max-bytes", arguments->max_bytes, "prune: keep at most this many bytes")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--max-entries", arguments->max_entries, "prune: keep at most this many kernels")
+      ->check(CLI::NonNegativeNumber);
   app.add_flag("--json", arguments->json, "Machine-readable output");
   return [arguments] { run(*arguments); };
 }

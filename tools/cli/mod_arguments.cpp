@@ -202,6 +202,15 @@ void BoundMods::provide(const std::string& name, HostTensor tensor) {
 
 BoundMods::Values BoundMods::mask_values() const { return values_of(mask_names_); }
 
+BoundMods::Values BoundMods::for_mask(const Values& values) const {
+  Values kept;
+  for (const ParamValue& value : values.params)
+    if (mask_names_.count(value.name) > 0) kept.params.push_back(value);
+  for (const BufferValue& value : values.buffers)
+    if (mask_names_.count(value.name) > 0) kept.buffers.push_back(value);
+  return kept;
+}
+
 BoundMods::Values BoundMods::all_values() const {
   std::set<std::string> names = mask_names_;
   names.insert(score_names_.begin(), score_names_.end());

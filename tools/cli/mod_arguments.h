@@ -40,6 +40,8 @@ class BoundMods {
   };
   Values all_values() const;   ///< of both mods
   Values mask_values() const;  ///< of what mask_mod reads
+  /// Those of `values` that mask_mod reads, wherever their tensors are.
+  Values for_mask(const Values& values) const;
   /// The buffers' tensors, for copying to a device.
   const std::deque<std::pair<std::string, HostTensor>>& tensors() const { return tensors_; }
   /// Whether mask_mod can differ between batches or heads.

@@ -192,21 +192,19 @@ int parse_check_rows(const RunArguments& arguments) {
   return rows;
 }
 
-/// Tables worth having: with them attention skips what the mask drops.
-BlockMask build_mask(const BoundMods& mods, const RunArguments& arguments, const Inputs& inputs, Device device) {
+/// Tables worth having: with them attention skips what the mask drops. `values`: on the device.
+BlockMask build_mask(const BoundMods& mods, const BoundMods::Values& values, const RunArguments& arguments,
+                     const Inputs& inputs, Device device) {
   if (mods.mask_mod.is_everything() || arguments.block_size == "none") return {};
   for (const std::vector<std::int64_t>* shape : {&inputs.q, &inputs.k})
     for (const std::int64_t extent : *shape)
       if (extent == 0) return {};
-  const BoundMods::Values values = mods.mask_values();
-  // A mask on a GPU cannot read buffers while its tables are made; the kernel then asks the mask everywhere.
-  const bool asked_for = !arguments.block_size.empty();
-  if (device.kind == Device::Kind::cuda && !values.buffers.empty() && !asked_for) return {};
+  const BoundMods::Values mask_values = mods.for_mask(values);
   BlockMaskOptions options;
-  if (asked_for) options.block_size = parse_block_size(arguments.block_size);
+  if (!arguments.block_size.empty()) options.block_size = parse_block_size(arguments.block_size);
   options.device = device;
-  options.params = values.params;
-  options.buffers = values.buffers;
+  options.params = mask_values.params;
+  options.buffers = mask_values.buffers;
   const Progress progress("deciding blocks");
   return BlockMask::create(mods.mask_mod, mods.mask_reads(Input::b) ? static_cast<int>(inputs.q[0]) : 1,
                            mods.mask_reads(Input::h) ? static_cast<int>(inputs.q[1]) : 1, static_cast<int>(inputs.q[2]),
@@ -242,7 +240,6 @@ void run(const RunArguments& arguments) {
   std::optional<HostTensor> lse;
   if (arguments.lse) lse.emplace(DType::f32, std::vector{inputs.q[0], inputs.q[1], inputs.q[2]});
 
-  report.mask = build_mask(mods, arguments, inputs, device);
   BoundMods::Values values = mods.all_values();
   const auto placed = [&](const HostTensor& tensor, bool copy) {
     return cuda ? cuda->place(tensor, copy) : tensor.view();
@@ -250,6 +247,7 @@ void run(const RunArguments& arguments) {
   for (BufferValue& buffer : values.buffers)
     for (const auto& [name, tensor] : mods.tensors())
       if (name == buffer.name) buffer.view = placed(tensor, true);
+  report.mask = build_mask(mods, values, arguments, inputs, device);
   const TensorView q_view = placed(q, true), k_view = placed(k, true), v_view = placed(v, true),
                    out_view = placed(out, false);
   ForwardOptions forward;

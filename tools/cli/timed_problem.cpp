@@ -160,20 +160,20 @@ TimedProblem::TimedProblem(ProblemSpec& spec, Lengths lengths) : spec_(spec), le
   if (spec.portable)
     for (TensorView* view : {&q_view_, &k_view_, &v_view_, &out_view_}) *view = backwards(*view);
 
+  values_ = spec.mods.all_values();
+  for (BufferValue& buffer : values_.buffers)
+    for (const auto& [name, tensor] : spec.mods.tensors())
+      if (name == buffer.name) buffer.view = placed(tensor, true);
   if (spec.block_size) {
-    // Decided on the host, from the host's copies of the buffers; the device gets the tables.
-    const BoundMods::Values values = spec.mods.mask_values();
+    const BoundMods::Values values = spec.mods.for_mask(values_);
     BlockMaskOptions options;
     options.block_size = *spec.block_size;
+    options.device = spec.device;
     options.params = values.params;
     options.buffers = values.buffers;
     block_mask_ = BlockMask::create(spec.mods.mask_mod, spec.mods.mask_reads(Input::b) ? spec.batch : 1,
                                     spec.mods.mask_reads(Input::h) ? spec.heads : 1, lengths.q, lengths.kv, options);
   }
-  values_ = spec.mods.all_values();
-  for (BufferValue& buffer : values_.buffers)
-    for (const auto& [name, tensor] : spec.mods.tensors())
-      if (name == buffer.name) buffer.view = placed(tensor, true);
 }
 
 TensorView TimedProblem::placed(const HostTensor& tensor, bool copy) {
