@@ -7,6 +7,8 @@
 #include <cmath>
 #include <limits>
 
+#include "compiler/bounds/bounds.h"
+
 namespace attnc {
 namespace {
 
@@ -196,6 +198,9 @@ ForwardCall validate_forward(const VariantSpec& spec, const ir::Program& declare
     refuse(fmt::format("k has {} heads and v {}; they must be equal", k.shape[1], v.shape[1]));
   if (v.shape[2] != k.shape[2])
     refuse(fmt::format("k has length {} and v {}; they must be equal", k.shape[2], v.shape[2]));
+  for (const auto& [length, name] : {std::pair{q.shape[2], "q"}, {k.shape[2], "k"}})
+    if (length > bounds::max_length)
+      refuse(fmt::format("{} has length {}; the limit is {}", name, length, bounds::max_length));
   if (q.shape[1] != 0 && (k.shape[1] == 0 || q.shape[1] % k.shape[1] != 0))
     refuse(fmt::format("q has {} heads and k {}; the query heads must be a multiple of the kv heads", q.shape[1],
                        k.shape[1]));

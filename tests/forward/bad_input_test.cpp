@@ -56,6 +56,8 @@ TEST(BadInput, Tensors) {
   expect_refused([](Call& c) { c.k.shape[0] = 1; }, "q, k, v have batch 2, 1, 2; they must be equal");
   expect_refused([](Call& c) { c.v.shape[1] = 1; }, "k has 2 heads and v 1; they must be equal");
   expect_refused([](Call& c) { c.v.shape[2] = 23; }, "k has length 24 and v 23; they must be equal");
+  expect_refused([](Call& c) { c.k.shape[2] = c.v.shape[2] = (std::int64_t{1} << 30) + 1; },
+                 "k has length 1073741825; the limit is 1073741824");
   expect_refused([](Call& c) { c.q.shape[1] = c.out.shape[1] = 3; },
                  "q has 3 heads and k 2; the query heads must be a multiple of the kv heads");
   expect_refused([](Call& c) { c.out.shape[2] = 15; }, "out has shape [2, 4, 15, 64]; it must be [2, 4, 16, 64]");

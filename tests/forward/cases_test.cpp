@@ -2,7 +2,7 @@
 // Every named mod and mask, in every dtype, with and without a block mask, against the fp64 oracle.
 #include <gtest/gtest.h>
 
-#include "tests/support/runner.h"
+#include "tests/support/backend_checks.h"
 
 namespace attnc::testing {
 namespace {
@@ -10,37 +10,17 @@ namespace {
 class NamedCase : public ::testing::TestWithParam<std::tuple<int, DType>> {};
 
 TEST_P(NamedCase, MatchesTheOracle) {
-  const auto [index, dtype] = GetParam();
-  const ModCase mods = all_cases()[static_cast<std::size_t>(index)];
   CpuRunner runner;
-  ProblemSpec spec{.dtype = dtype,
-                   .batch = 2,
-                   .q_heads = 4,
-                   .kv_heads = 2,
-                   .q_len = 243,
-                   .kv_len = 257,
-                   .seed = 11u + static_cast<unsigned>(index)};
-  const Attention attention = make_attention(mods, spec, runner.device());
-  EXPECT_EQ(run_and_judge(runner, attention, mods, spec), "");
-  spec.q_len = 256, spec.kv_len = 129;
-  EXPECT_EQ(run_and_judge(runner, attention, mods, spec), "");
-  if (!mods.mask.is_everything()) {
-    EXPECT_EQ(run_and_judge(runner, attention, mods, spec, 64, 64, 64), "");
-    EXPECT_EQ(run_and_judge(runner, attention, mods, spec, 64, 128, 32), "");
-    spec.q_len = 300, spec.kv_len = 520;
-    EXPECT_EQ(run_and_judge(runner, attention, mods, spec, 48, 128, 128), "");
-  }
-}
-
-std::string case_name(const ::testing::TestParamInfo<std::tuple<int, DType>>& info) {
-  return all_cases()[static_cast<std::size_t>(std::get<0>(info.param))].name + "_" +
-         std::string(name(std::get<1>(info.param)));
+  const auto [index, dtype] = GetParam();
+  EXPECT_EQ(judge_named_case(runner, index, dtype, {{64, 64}, {128, 32}, {128, 128}}), "");
 }
 
 INSTANTIATE_TEST_SUITE_P(All, NamedCase,
                          ::testing::Combine(::testing::Range(0, static_cast<int>(all_cases().size())),
                                             ::testing::Values(DType::f32, DType::f16, DType::bf16)),
-                         case_name);
+                         [](const auto& info) {
+                           return named_case_name(std::get<0>(info.param), std::get<1>(info.param));
+                         });
 
 }  // namespace
 }  // namespace attnc::testing

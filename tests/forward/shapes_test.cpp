@@ -7,15 +7,10 @@
 #include <cstring>
 
 #include "compiler/ir/lower.h"
-#include "dsl/stock.h"
-#include "tests/support/runner.h"
+#include "tests/support/backend_checks.h"
 
 namespace attnc::testing {
 namespace {
-
-const ModCase plain{"identity", {}, {}, {}};
-const ModCase causal{"causal", {}, stock::causal(), {}};
-const ModCase capped_window{"capped_window", stock::soft_cap(30.0f), stock::sliding_window(100), {}};
 
 void expect_right(const ModCase& mods, const ProblemSpec& spec, int rows = 48) {
   CpuRunner runner;
@@ -25,25 +20,16 @@ void expect_right(const ModCase& mods, const ProblemSpec& spec, int rows = 48) {
 
 TEST(Shapes, LengthsBothWays) {
   CpuRunner runner;
-  const ProblemSpec base{.dtype = DType::f32, .q_heads = 2, .kv_heads = 2};
-  for (const ModCase& mods : {plain, causal, capped_window}) {
-    const Attention attention = make_attention(mods, base, runner.device());  // one compile serves every length
-    for (int q_len : {1, 2, 37, 63, 64, 65, 127, 128, 129, 1000})
-      for (int kv_len : {1, 2, 37, 64, 65, 129, 257, 1023, 1025}) {
-        ProblemSpec spec = base;
-        spec.q_len = q_len, spec.kv_len = kv_len, spec.seed = static_cast<unsigned>(q_len * 2000 + kv_len);
-        ASSERT_EQ(run_and_judge(runner, attention, mods, spec, 20), "");
-      }
-  }
+  EXPECT_EQ(judge_lengths(runner, DType::f32), "");
 }
 
 TEST(Shapes, LongSequences) {
-  expect_right(capped_window, {.dtype = DType::bf16, .q_len = 3136, .kv_len = 3136});
-  expect_right(causal, {.dtype = DType::f32, .q_len = 8192, .kv_len = 8192}, 24);
+  expect_right(capped_window_case(), {.dtype = DType::bf16, .q_len = 3136, .kv_len = 3136});
+  expect_right(causal_case(), {.dtype = DType::f32, .q_len = 8192, .kv_len = 8192}, 24);
 }
 
 TEST(Shapes, ManyHeads) {
-  expect_right(plain,
+  expect_right(plain_case(),
                {.dtype = DType::f16,
                 .batch = 22720,
                 .q_heads = 3,
@@ -57,17 +43,18 @@ TEST(Shapes, ManyHeads) {
 
 TEST(Shapes, GroupedQueries) {
   for (int ratio : {1, 2, 3, 4, 6, 8})
-    expect_right(causal,
+    expect_right(causal_case(),
                  {.dtype = DType::bf16, .batch = 2, .q_heads = 2 * ratio, .kv_heads = 2, .q_len = 129, .kv_len = 129});
-  expect_right(plain, {.dtype = DType::f32, .q_heads = 7, .kv_heads = 1, .q_len = 65, .kv_len = 65});
+  expect_right(plain_case(), {.dtype = DType::f32, .q_heads = 7, .kv_heads = 1, .q_len = 65, .kv_len = 65});
 }
 
 TEST(Shapes, HeadDimensions) {
   for (DType dtype : {DType::f32, DType::f16, DType::bf16}) {
     for (int dim : {16, 32, 40, 64, 72, 80, 96, 112, 128, 160, 192, 256})
-      expect_right(capped_window, {.dtype = dtype, .q_len = 130, .kv_len = 131, .head_dim = dim, .head_dim_v = dim});
+      expect_right(capped_window_case(),
+                   {.dtype = dtype, .q_len = 130, .kv_len = 131, .head_dim = dim, .head_dim_v = dim});
     for (auto [qk, v] : {std::pair{192, 128}, {64, 32}, {32, 64}, {1, 3}, {7, 5}})
-      expect_right(causal, {.dtype = dtype, .q_len = 130, .kv_len = 131, .head_dim = qk, .head_dim_v = v});
+      expect_right(causal_case(), {.dtype = dtype, .q_len = 130, .kv_len = 131, .head_dim = qk, .head_dim_v = v});
   }
 }
 
@@ -75,7 +62,7 @@ TEST(Shapes, Layouts) {
   for (Layout layout : {Layout::bhsd, Layout::bshd, Layout::sliced})
     for (DType dtype : {DType::f32, DType::bf16})
       expect_right(
-          causal,
+          causal_case(),
           {.dtype = dtype, .batch = 2, .q_heads = 4, .kv_heads = 2, .q_len = 100, .kv_len = 120, .layout = layout});
 }
 
@@ -89,12 +76,12 @@ TEST(Shapes, PackedQkv) {
     return TensorView(static_cast<float*>(packed.view.data) + which * H * D, DType::f32, {B, H, S, D},
                       {S * 3 * H * D, D, 3 * H * D, 1});
   };
-  const Attention attention = make_attention(causal, problem.spec, Device::cpu());
+  const Attention attention = make_attention(causal_case(), problem.spec, Device::cpu());
   ForwardOptions options;
   options.lse = problem.lse.view;
   attention.forward(part(0), part(1), part(2), problem.out.view, options);
   ReferenceInputs inputs{part(0), part(1), part(2), problem.scale, {}};
-  const ir::Program program = ir::lower({}, causal.mask);
+  const ir::Program program = ir::lower({}, causal_case().mask);
   EXPECT_EQ(judge(reference_rows(program, inputs, choose_rows(B, H, S, 100, 1)), problem.out.view, problem.lse.view),
             "");
 }
@@ -113,7 +100,7 @@ TEST(Shapes, StridesBeyondTwoToThe31) {
       const std::int64_t index[] = {0, 0, s, d};
       write_element(far, index, read_element(problem.k.view, index));
     }
-  const Attention attention = make_attention(plain, problem.spec, Device::cpu());
+  const Attention attention = make_attention(plain_case(), problem.spec, Device::cpu());
   ForwardOptions options;
   options.lse = problem.lse.view;
   attention.forward(problem.q.view, far, problem.v.view, problem.out.view, options);
@@ -125,7 +112,7 @@ TEST(Shapes, NothingToDo) {
   CpuRunner runner;
   for (const ProblemSpec& spec : {ProblemSpec{.batch = 0}, ProblemSpec{.q_heads = 0, .kv_heads = 1},
                                   ProblemSpec{.q_len = 0}, ProblemSpec{.kv_len = 0}})
-    EXPECT_EQ(run_and_judge(runner, make_attention(causal, spec, runner.device()), causal, spec), "")
+    EXPECT_EQ(run_and_judge(runner, make_attention(causal_case(), spec, runner.device()), causal_case(), spec), "")
         << spec.describe();
 }
 

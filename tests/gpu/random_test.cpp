@@ -5,19 +5,13 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <random>
 
 #include "tests/gpu/gpu_runner.h"
-#include "tests/support/random_mod.h"
+#include "tests/support/backend_checks.h"
 
 namespace attnc::testing {
 namespace {
-
-std::uint64_t from_environment(const char* name, std::uint64_t fallback) {
-  const char* text = std::getenv(name);
-  return text ? std::strtoull(text, nullptr, 10) : fallback;
-}
 
 /// One of 16 parts, so that a test runner can spread the compiles over cores.
 constexpr std::uint64_t parts = 16;
@@ -25,8 +19,8 @@ class GpuRandomPrograms : public ::testing::TestWithParam<std::uint64_t> {};
 
 TEST_P(GpuRandomPrograms, MatchTheOracle) {
   ATTNC_REQUIRE_GPU();
-  const std::uint64_t count = from_environment("ATTNC_RANDOM_PROGRAMS", 512);
-  const std::uint64_t first = from_environment("ATTNC_RANDOM_SEED", std::random_device{}());
+  static const std::uint64_t any_seed = std::random_device{}();
+  const auto [first, count] = RandomPrograms::from_environment(any_seed, 512);
   const std::uint64_t begin = first + count * GetParam() / parts, end = first + count * (GetParam() + 1) / parts;
   if (begin == end) GTEST_SKIP() << "no programs for this part";
   std::printf("random programs: seeds %llu to %llu\n", static_cast<unsigned long long>(begin),
@@ -34,24 +28,8 @@ TEST_P(GpuRandomPrograms, MatchTheOracle) {
   GpuRunner runner;
   int failures = 0;
   for (std::uint64_t seed = begin; seed < end && failures < 3; ++seed) {
-    const ModCase mods = random_mod(seed);
-    const DType dtypes[] = {DType::f32, DType::bf16, DType::f16};
-    ProblemSpec spec{.dtype = dtypes[seed % 3],
-                     .batch = 2,
-                     .q_heads = 2,
-                     .kv_heads = 1,
-                     .head_dim = 16,
-                     .head_dim_v = 16,
-                     .seed = seed};
-    spec.q_len = 1 + static_cast<int>(seed % 61);
-    spec.kv_len = 1 + static_cast<int>((seed / 3) % 83);
-    std::string verdict;
-    try {
-      verdict = run_and_judge(runner, make_attention(mods, spec, runner.device()), mods, spec, 16);
-    } catch (const Error& error) {
-      verdict = error.what();
-    }
-    EXPECT_EQ(verdict, "") << "replay: ATTNC_RANDOM_SEED=" << seed << " ATTNC_RANDOM_PROGRAMS=1";
+    const std::string verdict = judge_random_program(runner, seed, 16);
+    EXPECT_EQ(verdict, "");
     failures += !verdict.empty();
   }
 }

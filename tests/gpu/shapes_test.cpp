@@ -8,13 +8,10 @@
 #include "compiler/ir/lower.h"
 #include "dsl/stock.h"
 #include "tests/gpu/gpu_runner.h"
+#include "tests/support/backend_checks.h"
 
 namespace attnc::testing {
 namespace {
-
-const ModCase plain{"identity", {}, {}, {}};
-const ModCase causal{"causal", {}, stock::causal(), {}};
-const ModCase capped_window{"capped_window", stock::soft_cap(30.0f), stock::sliding_window(100), {}};
 
 void expect_right(const ModCase& mods, const ProblemSpec& spec, int rows = 48) {
   GpuRunner runner;
@@ -27,16 +24,7 @@ class Lengths : public ::testing::TestWithParam<DType> {};
 TEST_P(Lengths, BothWays) {
   ATTNC_REQUIRE_GPU();
   GpuRunner runner;
-  const ProblemSpec base{.dtype = GetParam(), .q_heads = 2, .kv_heads = 2};
-  for (const ModCase& mods : {plain, causal, capped_window}) {
-    const Attention attention = make_attention(mods, base, runner.device());
-    for (int q_len : {1, 2, 37, 63, 64, 65, 127, 128, 129, 1000})
-      for (int kv_len : {1, 2, 37, 64, 65, 129, 257, 1023, 1025}) {
-        ProblemSpec spec = base;
-        spec.q_len = q_len, spec.kv_len = kv_len, spec.seed = static_cast<unsigned>(q_len * 2000 + kv_len);
-        ASSERT_EQ(run_and_judge(runner, attention, mods, spec, 20), "");
-      }
-  }
+  EXPECT_EQ(judge_lengths(runner, GetParam()), "");
 }
 
 INSTANTIATE_TEST_SUITE_P(AllTypes, Lengths, ::testing::Values(DType::f32, DType::f16, DType::bf16),
@@ -44,14 +32,15 @@ INSTANTIATE_TEST_SUITE_P(AllTypes, Lengths, ::testing::Values(DType::f32, DType:
 
 TEST(GpuShapes, LongSequences) {
   ATTNC_REQUIRE_GPU();
-  expect_right(capped_window, {.dtype = DType::bf16, .q_len = 3136, .kv_len = 3136});
-  expect_right(causal, {.dtype = DType::bf16, .q_len = 8192, .kv_len = 8192, .head_dim = 128, .head_dim_v = 128}, 24);
-  expect_right(causal, {.dtype = DType::f32, .q_len = 8192, .kv_len = 8192}, 24);
+  expect_right(capped_window_case(), {.dtype = DType::bf16, .q_len = 3136, .kv_len = 3136});
+  expect_right(causal_case(), {.dtype = DType::bf16, .q_len = 8192, .kv_len = 8192, .head_dim = 128, .head_dim_v = 128},
+               24);
+  expect_right(causal_case(), {.dtype = DType::f32, .q_len = 8192, .kv_len = 8192}, 24);
 }
 
 TEST(GpuShapes, ManyHeads) {
   ATTNC_REQUIRE_GPU();
-  expect_right(plain,
+  expect_right(plain_case(),
                {.dtype = DType::f16,
                 .batch = 22720,
                 .q_heads = 3,
@@ -67,12 +56,12 @@ TEST(GpuShapes, GroupedQueries) {
   ATTNC_REQUIRE_GPU();
   GpuRunner runner;
   const ProblemSpec base{.dtype = DType::bf16, .batch = 2, .q_len = 129, .kv_len = 129};
-  const Attention attention = make_attention(causal, base, runner.device());
+  const Attention attention = make_attention(causal_case(), base, runner.device());
   for (int ratio : {1, 2, 3, 4, 6, 8})
     for (int kv_heads : {1, 2}) {
       ProblemSpec spec = base;
       spec.q_heads = kv_heads * ratio, spec.kv_heads = kv_heads;
-      EXPECT_EQ(run_and_judge(runner, attention, causal, spec), "");
+      EXPECT_EQ(run_and_judge(runner, attention, causal_case(), spec), "");
     }
 }
 
@@ -89,8 +78,8 @@ TEST_P(HeadDims, MatchTheOracle) {
                          .kv_len = 331,
                          .head_dim = dims.first,
                          .head_dim_v = dims.second};
-  expect_right(capped_window, spec);
-  expect_right(causal, spec);
+  expect_right(capped_window_case(), spec);
+  expect_right(causal_case(), spec);
 }
 
 std::string head_dims_name(const ::testing::TestParamInfo<HeadDims::ParamType>& info) {
@@ -114,7 +103,7 @@ TEST(GpuShapes, Layouts) {
   for (const Layout layout : {Layout::bhsd, Layout::bshd, Layout::sliced})
     for (const DType dtype : {DType::f32, DType::bf16})
       expect_right(
-          causal,
+          causal_case(),
           {.dtype = dtype, .batch = 2, .q_heads = 4, .kv_heads = 2, .q_len = 100, .kv_len = 120, .layout = layout});
 }
 
@@ -140,8 +129,8 @@ TEST(GpuShapes, RowsOffThe16ByteGrid) {
       *tensor = wide;
     }
     GpuRunner runner;
-    runner.forward(make_attention(causal, spec, runner.device()), problem, causal, nullptr);
-    const ir::Program program = ir::lower({}, causal.mask);
+    runner.forward(make_attention(causal_case(), spec, runner.device()), problem, causal_case(), nullptr);
+    const ir::Program program = ir::lower({}, causal_case().mask);
     EXPECT_EQ(judge(reference_rows(program, problem.reference_inputs(program), choose_rows(1, 2, 100, 64, 3)),
                     problem.out.view, problem.lse.view),
               "")
@@ -159,7 +148,7 @@ TEST(GpuShapes, StridesBeyondTwoToThe31) {
   if (cuda::driver().mem_alloc(&memory, bytes) != cuda::CUDA_SUCCESS)
     GTEST_SKIP() << "not " << bytes << " bytes of device memory";
   Problem problem({.dtype = DType::bf16, .q_len = S, .kv_len = S});
-  DeviceProblem device(problem, plain);
+  DeviceProblem device(problem, plain_case());
   device.k = TensorView(reinterpret_cast<void*>(memory), DType::bf16, {1, 1, S, D},
                         {row_stride * S, row_stride * S, row_stride, 1});
   for (std::int64_t s = 0; s < S; ++s)
@@ -169,7 +158,7 @@ TEST(GpuShapes, StridesBeyondTwoToThe31) {
         "copying a row");
   const Stream stream;
   cuda::check(cuda::driver().stream_synchronize(nullptr), "copying rows");
-  device.forward(make_attention(plain, problem.spec, Device::cuda()), nullptr, stream.get());
+  device.forward(make_attention(plain_case(), problem.spec, Device::cuda()), nullptr, stream.get());
   stream.synchronize();
   device.download(problem);
   EXPECT_EQ(problem.check({}, {}), "");
@@ -181,7 +170,7 @@ TEST(GpuShapes, NothingToDo) {
   GpuRunner runner;
   for (const ProblemSpec& spec : {ProblemSpec{.batch = 0}, ProblemSpec{.q_heads = 0, .kv_heads = 1},
                                   ProblemSpec{.q_len = 0}, ProblemSpec{.kv_len = 0}})
-    EXPECT_EQ(run_and_judge(runner, make_attention(causal, spec, runner.device()), causal, spec), "")
+    EXPECT_EQ(run_and_judge(runner, make_attention(causal_case(), spec, runner.device()), causal_case(), spec), "")
         << spec.describe();
 }
 
