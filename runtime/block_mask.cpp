@@ -134,7 +134,7 @@ struct BlockMaskFactory {
   }
 
   static BlockMask complement(const BlockMask& mask) {
-    if (!mask) refuse("BlockMask !", "the block mask is empty");
+    if (!mask) refuse("BlockMask ~", "the block mask is empty");
     const BlockMask::State& from = *mask.state_;
     return make(from.batch, from.heads, from.q_len, from.kv_len, from.block_size, from.device,
                 [&](BlockMask::State& state) {
@@ -336,6 +336,6 @@ BlockMask operator|(const BlockMask& a, const BlockMask& b) {
   return BlockMaskFactory::combine("BlockMask |", a, b, [](int x, int y) { return std::max(x, y); });
 }
 
-BlockMask operator!(const BlockMask& a) { return BlockMaskFactory::complement(a); }
+BlockMask operator~(const BlockMask& a) { return BlockMaskFactory::complement(a); }
 
 }  // namespace attnc

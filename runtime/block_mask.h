@@ -164,7 +164,8 @@ class ATTNC_API BlockMask {
 /// Error(invalid_argument).
 ATTNC_API BlockMask operator&(const BlockMask& a, const BlockMask& b);
 ATTNC_API BlockMask operator|(const BlockMask& a, const BlockMask& b);
-/// The tables of the complement: full and empty change places, partial blocks stay partial.
-ATTNC_API BlockMask operator!(const BlockMask& a);
+/// The tables of a mask that keeps what this one drops: full and empty blocks change places, partial ones stay partial.
+/// (Not `!`, which asks whether a mask is there at all.)
+ATTNC_API BlockMask operator~(const BlockMask& a);
 
 }  // namespace attnc

@@ -49,6 +49,27 @@ bool needs_lengths(RowSafety::Witness witness) {
   return witness == RowSafety::Witness::same_index || witness == RowSafety::Witness::lower_right;
 }
 
+/// How a kernel decides its tiles, and why so.
+std::string explain_classifier(const ir::Program& program, const ClassifierProgram& classifier) {
+  std::string text = fmt::format("classifier: {} instructions a block, {} tables of minima and maxima\n",
+                                 classifier.program.insts.size(), classifier.extrema.size());
+  std::string names;
+  for (const auto& extrema : classifier.extrema) {
+    const std::string& name = program.buffers[static_cast<std::size_t>(extrema.source_slot)].name;
+    if (names.find(name) == std::string::npos) names += (names.empty() ? "" : ", ") + name;
+  }
+  if (names.empty())
+    text += "tiles: without a BlockMask, a GPU kernel classifies them itself; nothing it reads varies inside a block\n";
+  else
+    text += fmt::format(
+        "tiles: without a BlockMask, a GPU kernel classifies them itself, by minima and maxima of {} that a small kernel "
+        "takes before each launch\n",
+        names);
+  return text + "       with a BlockMask, its tables decide and nothing is classified: worth it where one mask serves "
+                "many calls\n";
+}
+
+
 std::string explain_mask(const ir::Program& program, const Knowledge& knowledge, const Box& box) {
   if (program.mask == ir::no_value) return "mask: none; every key is kept\n";
   std::string text;
@@ -97,8 +118,7 @@ std::string explain_mask(const ir::Program& program, const Knowledge& knowledge,
   options.use_extrema = true;
   const ClassifierProgram classifier = make_classifier(program, options);
   if (classifier.useful)
-    text += fmt::format("classifier: {} instructions a block, {} tables of minima and maxima\n",
-                        classifier.program.insts.size(), classifier.extrema.size());
+    text += explain_classifier(program, classifier);
   else
     text += "classifier: none; every block would be undecided\n";
   return text;

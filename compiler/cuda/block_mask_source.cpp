@@ -121,9 +121,7 @@ BlockMaskSource make_block_mask_source(const ir::Program& program, int granule, 
   const ir::Program captures = with_extrema(program, classifier);
 
   BlockMaskSource source;
-  source.granule = granule;
-  source.layout = param_layout(captures);
-  source.extrema = extrema_tables(classifier, program, program);
+  source.layout = layout_with_extrema(program, classifier, program);
   const std::vector<std::string> params = spelled(param_names(captures, canonical_names));
   std::vector<std::string> buffers = spelled(buffer_names(captures, canonical_names));
   buffers.resize(program.buffers.size());

@@ -25,9 +25,7 @@ inline constexpr std::string_view mask_fill_entry = "attnc_mask_fill";
 
 struct BlockMaskSource {
   ParamLayout layout;  ///< the program's captures, then the tables of extrema
-  std::vector<ExtremaTables> extrema;
-  int granule = 64;
-  std::string text;  ///< for NVRTC
+  std::string text;    ///< for NVRTC
 };
 
 /// Elements per run of extrema that suit blocks of a size: the largest power of two up to 64 that divides both sides.

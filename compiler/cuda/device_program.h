@@ -15,6 +15,7 @@ struct PrintOptions {
   bool precise = false;         ///< no approximate transcendentals
   bool natural_units = false;   ///< score() in natural units (sm80/softmax.cuh, score_is_natural) instead of log2 units
   bool use_score_bound = true;  ///< tell the kernel of a proved bound on the score
+  bool use_extrema = false;     ///< classify() may read minima and maxima of captured buffers (extrema.h)
   bool canonical_names = false;  ///< p0, b0 for captures instead of the user's names (for signatures)
   bool line_directives = false;  ///< #line before each statement: messages then name the line of the printed program
 };

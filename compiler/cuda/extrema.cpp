@@ -30,6 +30,14 @@ ir::Program with_extrema(ir::Program declared, const bounds::ClassifierProgram& 
   return declared;
 }
 
+ParamLayout layout_with_extrema(const ir::Program& declared, const bounds::ClassifierProgram& classifier,
+                                const ir::Program& classified) {
+  ParamLayout layout = param_layout(with_extrema(declared, classifier));
+  layout.extrema = extrema_tables(classifier, classified, declared);
+  layout.extrema_granule = classifier.granule;
+  return layout;
+}
+
 std::string extent_text(const std::string& buffer_text, int dimension) {
   return fmt::format("extent_i32({}, {})", buffer_text, dimension);
 }

@@ -6,18 +6,10 @@
 #include <vector>
 
 #include "compiler/bounds/bounds.h"
+#include "compiler/cuda/params.h"
 #include "compiler/ir/program.h"
 
 namespace attnc::cuda {
-
-/// The tables of one captured buffer along one dimension. Slots are places in the buffers of the program that
-/// with_extrema() gives, and so in the ParamLayout made from it; -1 where only the other is read.
-struct ExtremaTables {
-  int source_slot = 0;
-  int dimension = 0;
-  int minimum_slot = -1;
-  int maximum_slot = -1;
-};
 
 /// What a classifier reads beside the program's own captures. `classified` is the program it was made from, `declared`
 /// the one whose captures a call binds; they may number captures differently and name them alike.
@@ -26,6 +18,10 @@ std::vector<ExtremaTables> extrema_tables(const bounds::ClassifierProgram& class
 
 /// `declared` with the tables as further buffers, after its own, as `extrema_tables` numbers them.
 ir::Program with_extrema(ir::Program declared, const bounds::ClassifierProgram& classifier);
+
+/// The layout of Params with the tables in it.
+ParamLayout layout_with_extrema(const ir::Program& declared, const bounds::ClassifierProgram& classifier,
+                                const ir::Program& classified);
 
 /// How device code spells the extent of a buffer as an i32: extents beyond i32 are of no use to an i32 index.
 std::string extent_text(const std::string& buffer_text, int dimension);

@@ -34,6 +34,8 @@ Planned print_and_plan(const ir::Program& natural, const ir::Program& program, c
   // portable kernel) or judged finely (f32): a row with one key then misses its lse by P's rounding.
   options.use_score_bound = request.dtype != DType::f32;
   options.natural_units = request.dtype == DType::f32;
+  // Without a table the kernel decides tiles by itself, documents too.
+  options.use_extrema = !request.block_table;
   planned.mods = print_mods(natural, program, options);
   planned.plan =
       request.plan ? *request.plan : plan::make_plan(problem_of(request, planned.mods.traits), request.target);
@@ -65,7 +67,7 @@ KernelSource make_kernel_source(const ir::Program& program, const KernelRequest&
   options.precise = !uses_approximations(request);
   options.line_directives = line_directives;
   const Planned planned = print_and_plan(program, simplified(program), request, options);
-  return {planned.plan, planned.mods.traits, param_layout(program), stitch(planned.mods, planned.plan)};
+  return {planned.plan, planned.mods.traits, planned.mods.layout, stitch(planned.mods, planned.plan)};
 }
 
 std::string make_signature(const ir::Program& program, const KernelRequest& request, std::string_view toolchain,

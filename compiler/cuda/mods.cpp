@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "compiler/bounds/bounds.h"
+#include "compiler/cuda/extrema.h"
 #include "compiler/cuda/functions.h"
 #include "compiler/cuda/operations.h"
 #include "compiler/cuda/params.h"
@@ -132,27 +133,35 @@ std::string print_constants(const ModsTraits& traits, const PrintOptions& option
 struct Classifier {
   std::string text;
   bool useful = false;
+  bounds::ClassifierProgram program;  ///< its extrema are those that `text` reads
 };
 
 Classifier print_classifier(const ir::Program& declared, const ir::Program& program, const PrintOptions& options) {
   static constexpr std::string_view trivial =
       "  static __forceinline__ BlockVerdict classify(const Params&, const TileContext&, const Uniform&,\n"
       "                                               const BlockRange&) {{\n    return BlockVerdict::{};\n  }}\n";
-  if (program.mask == no_value) return {fmt::format(trivial, "full"), true};
-  const bounds::ClassifierProgram classifier = bounds::make_classifier(program);
+  if (program.mask == no_value) return {fmt::format(trivial, "full"), true, {}};
+  bounds::ClassifierOptions classifier_options;
+  classifier_options.use_extrema = options.use_extrema;
+  bounds::ClassifierProgram classifier = bounds::make_classifier(program, classifier_options);
   if (!classifier.useful || classifier.program.insts.size() > max_classifier_insts) {
-    return {fmt::format(trivial, "partial"), false};
+    return {fmt::format(trivial, "partial"), false, {}};
   }
   auto params =
       capture_texts(classifier.program.params, declared.params, param_names(declared, options.canonical_names));
   const char* const ranges[] = {"range.q_first", "range.q_last", "range.kv_first", "range.kv_last"};
   for (int i = 0; i < bounds::ClassifierProgram::range_param_count; ++i)
     params[static_cast<std::size_t>(classifier.first_range_param + i)] = ranges[i];
+  const ir::Program captures = with_extrema(declared, classifier);
   const auto buffers =
-      capture_texts(classifier.program.buffers, declared.buffers, buffer_names(declared, options.canonical_names));
+      capture_texts(classifier.program.buffers, captures.buffers, buffer_names(captures, options.canonical_names));
+  for (const auto& extent : classifier.extents)
+    params[static_cast<std::size_t>(extent.param)] =
+        extent_text(buffers[static_cast<std::size_t>(extent.source_slot)], extent.dimension);
   const DeviceProgram device = make_device_program(
       classifier.program, {classifier.may_be_true, classifier.may_be_false}, params, buffers, options);
-  return {print_classify(device, device.results[0], device.results[1], options), true};
+  std::string text = print_classify(device, device.results[0], device.results[1], options);
+  return {std::move(text), true, std::move(classifier)};
 }
 
 }  // namespace
@@ -253,12 +262,14 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
   traits.has_classifier = classifier.useful;
   functions += classifier.text;
 
+  const ir::Program captures = with_extrema(declared, classifier.program);
   PrintedMods printed;
   printed.traits = traits;
+  printed.layout = layout_with_extrema(declared, classifier.program, natural);
   printed.program_text = ir::print(program, options.canonical_names);
   printed.text =
-      fmt::format("struct Mods {{\n{}{}{}{}}};\n{}", print_params(declared, options.canonical_names), structs,
-                  print_constants(traits, options), functions, print_layout_checks(declared, "Mods"));
+      fmt::format("struct Mods {{\n{}{}{}{}}};\n{}", print_params(captures, options.canonical_names), structs,
+                  print_constants(traits, options), functions, print_layout_checks(captures, "Mods"));
   return printed;
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "compiler/cuda/device_program.h"
+#include "compiler/cuda/params.h"
 #include "compiler/ir/program.h"
 
 namespace attnc::cuda {
@@ -31,6 +32,7 @@ struct PrintedMods {
   std::string text;          ///< `struct Mods { ... };` for namespace attnc::mods, and its layout checks
   std::string program_text;  ///< the kernel-form program whose instructions `text` refers to by number
   ModsTraits traits;
+  ParamLayout layout;  ///< of Mods::Params
 };
 
 /// `program` is canonical and in natural units; `declared` the program that calls bind captures for (it may capture

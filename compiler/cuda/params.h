@@ -10,6 +10,16 @@
 
 namespace attnc::cuda {
 
+/// The tables of minima and maxima of one captured buffer along one dimension, for a classifier
+/// (ClassifierProgram::Extrema). The slots say which of ParamLayout::buffers a table is bound as; -1 where only the
+/// other of the two is read.
+struct ExtremaTables {
+  int source_slot = 0;
+  int dimension = 0;
+  int minimum_slot = -1;
+  int maximum_slot = -1;
+};
+
 /// Where the host writes each parameter and buffer. Offsets in bytes from the start of Params, which is 8-byte aligned.
 /// A view is: pointer, strides in elements (i64 x rank), extents (i64 x rank), extents capped at 2^31 (u32 x rank).
 struct ParamLayout {
@@ -23,7 +33,9 @@ struct ParamLayout {
     std::int32_t offset_bytes;
   };
   std::vector<Scalar> params;   ///< in the program's order
-  std::vector<View> buffers;    ///< likewise
+  std::vector<View> buffers;    ///< likewise, then the tables of extrema
+  std::vector<ExtremaTables> extrema;  ///< to be filled and bound before each launch
+  int extrema_granule = 64;            ///< elements per run
   std::int32_t size_bytes = 8;  ///< a multiple of 8, never 0
 };
 

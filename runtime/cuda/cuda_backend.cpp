@@ -13,6 +13,7 @@
 #include "runtime/cuda/block_tables.h"
 #include "runtime/cuda/device.h"
 #include "runtime/cuda/explain.h"
+#include "runtime/cuda/extrema.h"
 #include "runtime/cuda/kernel_store.h"
 #include "runtime/cuda/launch.h"
 #include "runtime/cuda/tensor_maps.h"
@@ -127,7 +128,19 @@ class CudaBackend final : public Backend {
     if (choice.block_table)
       args.blocks = device_tables(*call.block_mask, live.device, static_cast<CUstream>(call.stream));
     ParamBytes params;
-    pack_params(call.bindings, kernel.layout(), params);
+    const ParamLayout& layout = kernel.layout();
+    if (layout.extrema.empty()) {
+      pack_params(call.bindings, layout, params);
+      launch_forward(kernel, live.device, call, args, params, live.kernels.counters());
+      return;
+    }
+    // Documents and the like: the kernel classifies tiles by the extremes of what the mask captures, of this call.
+    const auto stream = static_cast<CUstream>(call.stream);
+    ir::Bindings bindings = call.bindings;
+    const StreamScratch::Lease memory(live.kernels.scratch(), stream,
+                                      std::max<std::int64_t>(extrema_bytes(layout, bindings), 16));
+    enqueue_extrema(layout, bindings, memory.get(), live.kernels.extrema_kernel(), stream);
+    pack_params(bindings, layout, params);
     launch_forward(kernel, live.device, call, args, params, live.kernels.counters());
   }
 

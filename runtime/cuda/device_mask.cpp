@@ -210,15 +210,15 @@ void DeviceMask::build(const ir::Bindings& bindings, void* stream) {
   const auto queue = static_cast<CUstream>(stream);
   const BlockMaskSource& source = s.mask->source;
   ir::Bindings bound = bindings;
-  if (!source.extrema.empty()) {
-    const std::int64_t bytes = extrema_bytes(source.extrema, bound, source.granule);
+  if (!source.layout.extrema.empty()) {
+    const std::int64_t bytes = extrema_bytes(source.layout, bound);
     if (bytes > s.extrema.bytes()) {
       refuse_capture(queue, "BlockMask::rebuild: a captured buffer has grown since the mask was made, so that memory "
                             "is needed, and the stream is being captured into a graph; rebuild once before the "
                             "capture");
       s.extrema.allocate(bytes, queue);
     }
-    enqueue_extrema(source.extrema, bound, source.granule, s.extrema.get(), s.tables->extrema, queue);
+    enqueue_extrema(source.layout, bound, s.extrema.get(), s.tables->extrema, queue);
   }
   ParamBytes params;
   pack_params(bound, source.layout, params);

@@ -87,23 +87,20 @@ ExtremaArguments arguments_of(const ExtremaTables& table, const ir::BoundBuffer&
 
 }  // namespace
 
-std::int64_t extrema_bytes(const std::vector<ExtremaTables>& tables, const ir::Bindings& bindings, int granule) {
+std::int64_t extrema_bytes(const ParamLayout& layout, const ir::Bindings& bindings) {
   std::int64_t bytes = 0;
-  for (const ExtremaTables& table : tables) {
+  for (const ExtremaTables& table : layout.extrema) {
     const ir::BoundBuffer& source = bindings.buffers[static_cast<std::size_t>(table.source_slot)];
-    bytes += bytes_of(table_of(table, source, granule)) * ((table.minimum_slot >= 0) + (table.maximum_slot >= 0));
+    bytes += bytes_of(table_of(table, source, layout.extrema_granule)) * ((table.minimum_slot >= 0) + (table.maximum_slot >= 0));
   }
   return bytes;
 }
 
-void enqueue_extrema(const std::vector<ExtremaTables>& tables, ir::Bindings& bindings, int granule, CUdeviceptr memory,
-                     CUfunction kernel, CUstream stream) {
-  std::size_t slots = bindings.buffers.size();
-  for (const ExtremaTables& table : tables)
-    slots = std::max({slots, static_cast<std::size_t>(table.minimum_slot + 1),
-                      static_cast<std::size_t>(table.maximum_slot + 1)});
-  bindings.buffers.resize(slots);
-  for (const ExtremaTables& table : tables) {
+void enqueue_extrema(const ParamLayout& layout, ir::Bindings& bindings, CUdeviceptr memory, CUfunction kernel,
+                     CUstream stream) {
+  const int granule = layout.extrema_granule;
+  bindings.buffers.resize(layout.buffers.size());
+  for (const ExtremaTables& table : layout.extrema) {
     const ir::BoundBuffer source = bindings.buffers[static_cast<std::size_t>(table.source_slot)];
     ir::BoundBuffer shape = table_of(table, source, granule);
     ExtremaArguments args = arguments_of(table, source, granule);

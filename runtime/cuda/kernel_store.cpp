@@ -120,6 +120,9 @@ const LoadedKernel& KernelStore::get(const KernelChoice& choice) {
         counters_ready_.store(&*counters_, std::memory_order_release);
       });
     }
+    if (!slot.owned->layout().extrema.empty()) {
+      std::call_once(tables_once_, [this] { tables_ = TableKernels::get(device_, spec_.cache_dir, spec_.log); });
+    }
     slot.loaded.store(slot.owned.get(), std::memory_order_release);
   }
   return *slot.owned;

@@ -12,6 +12,8 @@
 #include "runtime/backend.h"
 #include "runtime/cache/kernel_cache.h"
 #include "runtime/cuda/loaded_kernel.h"
+#include "runtime/cuda/mask_kernels.h"
+#include "runtime/cuda/stream_scratch.h"
 #include "runtime/cuda/tile_counters.h"
 
 namespace attnc::cuda {
@@ -39,6 +41,9 @@ class KernelStore {
   const LoadedKernel& get(const KernelChoice& choice);
   /// Counters for kernels that schedule dynamically; null until one has been made.
   TileCounters* counters() const { return counters_ready_.load(std::memory_order_acquire); }
+  /// The kernel that fills the extrema of a layout that has some, there once a kernel of such a layout has been made.
+  CUfunction extrema_kernel() const { return tables_->extrema; }
+  StreamScratch& scratch() { return scratch_; }
 
  private:
   std::unique_ptr<LoadedKernel> make(const KernelChoice& choice);
@@ -58,6 +63,9 @@ class KernelStore {
   std::once_flag counters_once_;
   std::optional<TileCounters> counters_;
   std::atomic<TileCounters*> counters_ready_{nullptr};
+  std::once_flag tables_once_;
+  std::shared_ptr<const TableKernels> tables_;  // set before any kernel that needs it can be found
+  StreamScratch scratch_;
   std::once_flag cache_once_;
   std::optional<KernelCache> cache_;
 };

@@ -11,8 +11,9 @@
 
 namespace attnc::cuda {
 
-/// Room for Mods::Params: 64 buffers and 64 parameters at most (ModLimits), each view at most 112 bytes.
-inline constexpr std::size_t max_params_bytes = 64 * 112 + 64 * 8 + 8;
+/// Room for Mods::Params: 64 buffers and 64 parameters at most (ModLimits), each view at most 112 bytes, and as many
+/// tables of extrema again as a buffer has: two in each of five dimensions.
+inline constexpr std::size_t max_params_bytes = 64 * 112 * 11 + 64 * 8 + 8;
 
 struct alignas(8) ParamBytes {
   std::array<std::byte, max_params_bytes> bytes;

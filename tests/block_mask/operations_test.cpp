@@ -178,5 +178,50 @@ TEST(Operations, AMillionTokensStaySmall) {
   EXPECT_EQ(mask.full_kv_indices().size(), 8192u * 31);
 }
 
+TEST(Operations, Complement) {
+  const BlockMask mask = make(causal(), 1000, 700, 2, 1);
+  const BlockMask rest = ~mask;
+  const std::vector<std::uint8_t> a = mask.to_dense(), b = rest.to_dense();
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) EXPECT_EQ(b[i], 2 - a[i]) << i;
+  EXPECT_EQ(~rest, mask);
+  EXPECT_EQ((mask & rest).full_blocks(), 0);
+  EXPECT_EQ(~make(stock::nothing()), make(stock::everything()));
+  expect_refused([] { return ~BlockMask(); }, {"empty"});
+  EXPECT_FALSE(!mask) << "! asks whether there is a mask";
+}
+
+TEST(Operations, RebuildTakesNewValues) {
+  const auto width = param("width", 100);
+  const MaskMod mod = mask_mod([=](Index, Index, Index q, Index kv) { return q >= kv && q - kv < width; });
+  BlockMask mask = make(mod);
+  const BlockMask copy = mask;
+  const ParamValue wide{"width", 400};
+  mask.rebuild({.params = {&wide, 1}});
+  EXPECT_EQ(mask, make(sliding_window(400)));
+  EXPECT_EQ(copy, mask) << "copies change with it";
+  EXPECT_EQ(mask.kv_num_blocks().size(), make(sliding_window(400)).kv_num_blocks().size());
+  mask.rebuild({});
+  EXPECT_EQ(mask, make(sliding_window(100)));
+  EXPECT_EQ(mask.device_bytes(), 0);
+  BlockMask both = mask & copy;
+  expect_refused([&] { both.rebuild({}); }, {"BlockMask::rebuild", "create"});
+  const ParamValue unknown{"wide", 400};
+  expect_refused([&] { mask.rebuild({.params = {&unknown, 1}}); }, {"wide"});
+  EXPECT_EQ(mask, make(sliding_window(100))) << "a refused rebuild changes nothing";
+}
+
+TEST(Operations, LoadedTablesCanBeForAGpu) {
+  const BlockMask made = make(causal());
+  const BlockMask loaded = BlockMask::from_kv_blocks(made.kv_num_blocks(), made.kv_indices(),
+                                                     made.full_kv_num_blocks(), made.full_kv_indices(), 1, 1, 1000,
+                                                     1000, {}, Device::cuda(1));
+  EXPECT_EQ(loaded.device(), Device::cuda(1));
+  EXPECT_EQ(loaded.to_dense(), made.to_dense());
+  EXPECT_FALSE(loaded == made) << "they live on different devices";
+  EXPECT_EQ(loaded.slice(0, 0).device(), Device::cuda(1));
+  EXPECT_EQ((~loaded).device(), Device::cuda(1));
+}
+
 }  // namespace
 }  // namespace attnc::testing

@@ -313,7 +313,7 @@ TEST(DeviceMask, AttentionTakesThem) {
       EXPECT_EQ(loaded, whole);
       EXPECT_EQ(per_head.slice(1, 2), whole);
       const std::pair<const char*, BlockMask> masks[] = {
-          {"whole", whole},   {"per head", per_head}, {"and", causal & !beyond},
+          {"whole", whole},   {"per head", per_head}, {"and", causal & ~beyond},
           {"loaded", loaded}, {"slice", per_head.slice(std::nullopt, 3)},
       };
       for (const auto& [name, mask] : masks) {
