@@ -136,5 +136,42 @@ class Tune(CliTest):
         self.refused("bench", "--device", "cuda", "--q-len", "64", saying="no NVIDIA driver", expect=3)
 
 
+class Gpu(CliTest):
+    def setUp(self):
+        super().setUp()
+        finding = self.attnc("doctor", "--json").json()["cuda"]
+        if not finding["ok"]:
+            self.skipTest(finding["text"])
+
+    def bench(self, *arguments):
+        return self.attnc("bench", "--device", "cuda", "--heads", "4", "--q-len", "512", "--repeats", "5", "--json", *arguments).json()
+
+    def test_a_row_has_roof_and_plan(self):
+        report = self.bench("--score-mod", "30 * tanh(score / 30)")
+        self.assertEqual(report["dtype"], "bf16")
+        self.assertGreater(report["roof"]["copy_gbps"], 0)
+        (row,) = report["rows"]
+        self.assertTrue(0 < row["roof_percent"] < 100, row)
+        self.assertTrue(row["plan"].startswith("TilePlan("), row["plan"])
+
+    def test_the_portable_kernel_can_be_asked_for(self):
+        self.assertIn("family=sm80", self.bench("--no-roof", "--portable")["rows"][0]["plan"])
+
+    def test_what_tune_remembers_is_used(self):
+        variant = ("--score-mod", "score * 0.5", "--mask-mod", "q_idx >= kv_idx")
+        arguments = ("tune", "--heads", "4", "--q-len", "512", "--repeats", "5", "--json", *variant)
+        self.assertFalse(self.attnc(*arguments, "--dry-run").json()["remembered"])
+        self.assertNotIn("tuned", self.bench("--no-roof", *variant)["rows"][0]["plan"])
+        report = self.attnc(*arguments).json()
+        self.assertTrue(report["remembered"])
+        self.assertGreaterEqual(len(report["candidates"]), 2)
+        for candidate in report["candidates"]:
+            self.assertNotIn("problem", candidate)
+        winner = report["candidates"][report["winner"]]["plan"]
+        self.assertEqual(self.bench("--no-roof", *variant)["rows"][0]["plan"], winner + ", tuned")
+        self.attnc("cache", "clear")
+        self.assertNotIn("tuned", self.bench("--no-roof", *variant)["rows"][0]["plan"])
+
+
 if __name__ == "__main__":
     harness.main()
