@@ -195,7 +195,8 @@ BlockMask BlockMask::create(const MaskMod& mask, int B, int H, int q_len, int kv
     recipe.separate_full_blocks = options.separate_full_blocks;
     const ir::Bindings bindings =
         bind_captures(recipe.program, recipe.declared, options.params, options.buffers, what);
-    const bool on_device = options.device.kind == Device::Kind::cuda && q_len > 0 && kv_len > 0 && cuda::has_driver();
+    const bool on_device = options.device.kind == Device::Kind::cuda && q_len > 0 && kv_len > 0 &&
+                           cuda::has_driver() && cuda::device_reads(bindings, options.device);
     if (on_device)
       state.built = std::make_unique<cuda::DeviceMask>(BlockMaskFactory::device_spec(state, options), bindings, options.stream);
     else
@@ -212,6 +213,8 @@ void BlockMask::rebuild(const BlockMaskRebuildOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
   const BlockMaskRecipe& recipe = *state.recipe;
   const ir::Bindings bindings = bind_captures(recipe.program, recipe.declared, options.params, options.buffers, what);
+  if (state.built != nullptr && !cuda::device_reads(bindings, state.device))
+    refuse(what, "the mask was built on its device, so captured buffers have to be in memory that the device reads");
   state.host = std::make_unique<BlockMaskHostSide>();
   if (state.built != nullptr)
     state.built->build(bindings, options.stream);

@@ -78,9 +78,9 @@ class ATTNC_API BlockMask {
   ///
   /// On the CPU: uses all cores. On a CUDA device: enqueues the work on options.stream and returns without waiting for
   /// the device; the tables are there for work enqueued on that stream after. The first mask of a mod compiles. Memory
-  /// is taken from the stream's pool, so create cannot be captured into a graph: capture rebuild(). Captured buffers
-  /// have to be in memory that the device reads. Where there is a CUDA device in the options and no driver, the tables
-  /// are built on the host, to be looked at.
+  /// is taken from the stream's pool, so create cannot be captured into a graph: capture rebuild(). Where the captured
+  /// buffers are in ordinary host memory, or there is no driver, the tables are built on the host, and copied to the
+  /// device by the first forward.
   ///
   /// Throws Error(invalid_argument, invalid_expression, out_of_memory, unsupported).
   static BlockMask create(const MaskMod& mask, int B, int H, int q_len, int kv_len,

@@ -138,7 +138,7 @@ BlockMaskSource make_block_mask_source(const ir::Program& program, int granule, 
 std::string make_block_table_source() {
   return "// Lists of blocks and extremes of captured buffers, for the masks of attnc.\n"
          "#include \"block_mask/extrema.cuh\"\n#include \"block_mask/lists.cuh\"\n\n" +
-         entry(mask_extrema_entry, 256, "const __grid_constant__ attnc::extrema::Arguments args",
+         entry(mask_extrema_entry, 1024, "const __grid_constant__ attnc::extrema::Arguments args",
                "attnc::extrema::summarize(args);") +
          entry(mask_count_entry, 128, arguments, "attnc::block_mask::count(args);") +
          entry(mask_scan_entry, 1024, arguments, "attnc::block_mask::scan(args);") +

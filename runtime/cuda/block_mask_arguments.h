@@ -67,6 +67,6 @@ struct ExtremaArguments {
 
 /// runs_per_block and threads of templates/block_mask/extrema.cuh.
 inline constexpr int extrema_runs_per_block = 64;
-inline constexpr int extrema_threads = 256;
+inline constexpr int extrema_threads = 1024;
 
 }  // namespace attnc::cuda

@@ -71,6 +71,25 @@ void refuse_capture(CUstream stream, const char* what) {
 
 }  // namespace
 
+bool device_reads(const ir::Bindings& bindings, Device device) {
+  const DeviceInfo info = device_info(device.index);
+  const ContextScope context(info);
+  int read = 0, others = 0;
+  for (const ir::BoundBuffer& buffer : bindings.buffers) {
+    if (buffer.data == nullptr) continue;
+    int memory_type = 0;
+    const CUresult result = driver().pointer_get_attribute(&memory_type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
+                                                           reinterpret_cast<CUdeviceptr>(buffer.data));
+    ++(result == CUDA_SUCCESS || info.reads_pageable_memory ? read : others);
+  }
+  if (read > 0 && others > 0) {
+    throw Error(ErrorCode::invalid_argument,
+                "attnc: BlockMask: some captured buffers are in device memory and some in ordinary host memory; copy all "
+                "to the device");
+  }
+  return others == 0;
+}
+
 struct DeviceMask::State {
   DeviceMaskSpec spec;
   DeviceInfo device;

@@ -40,6 +40,10 @@ struct DeviceMaskLists {
   std::vector<std::int32_t> counts, offsets, indices;  ///< of templates/block_mask/arguments.cuh
 };
 
+/// Whether the device reads all captured buffers. False if none of them is: they are then for the host to read.
+/// Throws Error(invalid_argument) if some are and some are not, and Error(no_device) for an ordinal that does not exist.
+bool device_reads(const ir::Bindings& bindings, Device device);
+
 class DeviceMask {
  public:
   /// Finds or compiles the kernels and allocates on `stream`. Refused while the stream captures. Throws Error.
@@ -48,7 +52,7 @@ class DeviceMask {
   DeviceMask(const DeviceMask&) = delete;
   DeviceMask& operator=(const DeviceMask&) = delete;
 
-  /// Enqueues the build on `stream`: neither waits nor, unless a captured buffer has grown, allocates. Legal under
+  /// Enqueues the build on `stream`, from buffers that the device reads: neither waits nor, unless a captured buffer has grown, allocates. Legal under
   /// capture in that case.
   void build(const ir::Bindings& bindings, void* stream);
 
