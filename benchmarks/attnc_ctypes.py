@@ -70,6 +70,11 @@ class _BlockMaskOptions(C.Structure):
                 ("reserved", C.c_int32)]
 
 
+class _RebuildOptions(C.Structure):
+    _fields_ = [("struct_size", C.c_size_t), ("param_values", C.POINTER(_ParamValue)), ("num_param_values", C.c_size_t),
+                ("buffer_values", C.POINTER(_BufferValue)), ("num_buffer_values", C.c_size_t), ("stream", C.c_void_p)]
+
+
 def _load():
     paths = [os.environ["ATTNC_LIBRARY"]] if "ATTNC_LIBRARY" in os.environ else sorted(
         glob.glob(os.path.join(_ROOT, "build*", "*", "runtime", "libattnc.so")), key=os.path.getmtime, reverse=True)
@@ -129,6 +134,15 @@ class BlockMask:
                                     torch.cuda.current_stream().cuda_stream, 0, 0)
         self.handle, error, self._keep = C.c_void_p(), C.c_void_p(), buffers
         _check(lib.attnc_block_mask_create(C.byref(options), C.byref(self.handle), C.byref(error)), error)
+
+    def rebuild(self, buffers=None):
+        """The same mask for other contents of its buffers; neither compiles, allocates nor waits."""
+        _, _, values = _captures(None, buffers)
+        options = _RebuildOptions(C.sizeof(_RebuildOptions), None, 0, values, len(values),
+                                  torch.cuda.current_stream().cuda_stream)
+        error = C.c_void_p()
+        self._keep = buffers
+        _check(lib.attnc_block_mask_rebuild(self.handle, C.byref(options), C.byref(error)), error)
 
     def __del__(self):
         lib.attnc_block_mask_free(self.handle)

@@ -303,8 +303,11 @@ def masks():
                 row["flex_first_s"], row["flex_ms"] = timed(lambda: make(torch_mask, None, None, S, S, device="cuda"))
             try:
                 row["attnc_first_s"], row["attnc_ms"] = timed(lambda: attnc.BlockMask(text, S, S, buffers=buffers))
+                mask = attnc.BlockMask(text, S, S, buffers=buffers)
+                _, row["attnc_rebuild_ms"] = timed(lambda: mask.rebuild(buffers))
                 if "flex_ms" in row:
                     row["vs_flex"] = row["flex_ms"] / row["attnc_ms"]
+                    row["rebuild_vs_flex"] = row["flex_ms"] / row["attnc_rebuild_ms"]
             except Exception as problem:
                 row["attnc_error"] = str(problem)[:300]
             rows.append(row)

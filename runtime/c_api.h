@@ -239,9 +239,27 @@ typedef struct attnc_block_mask_options {
 #define ATTNC_BLOCK_MASK_OPTIONS_INIT \
   { .struct_size = sizeof(attnc_block_mask_options) }
 
-/* Decides every block of a q_len x kv_len score matrix, without holding one. The mask is immutable. */
+/* Decides every block of a q_len x kv_len score matrix, without holding one. CUDA: enqueues the work on `stream` and
+   returns; see BlockMask::create in block_mask.h. */
 ATTNC_API attnc_status attnc_block_mask_create(const attnc_block_mask_options* options, attnc_block_mask** out,
                                                attnc_error** error);
+
+typedef struct attnc_block_mask_rebuild_options {
+  size_t struct_size;
+  const attnc_param_value* param_values;
+  size_t num_param_values;
+  const attnc_buffer_value* buffer_values;
+  size_t num_buffer_values;
+  void* stream; /* CUDA: the caller's stream */
+} attnc_block_mask_rebuild_options;
+#define ATTNC_BLOCK_MASK_REBUILD_OPTIONS_INIT \
+  { .struct_size = sizeof(attnc_block_mask_rebuild_options) }
+
+/* Decides the blocks of a mask that attnc_block_mask_create made anew, in the memory there is: nothing is compiled,
+   allocated or waited for on a CUDA device, and the call can be captured into a graph. What was read from the mask
+   before is no longer valid. Not while another thread uses the mask. */
+ATTNC_API attnc_status attnc_block_mask_rebuild(attnc_block_mask* mask, const attnc_block_mask_rebuild_options* options,
+                                                attnc_error** error);
 
 /* FlexAttention-style tables, made elsewhere. Indices ascend in each row and no block is in both lists. */
 typedef struct attnc_kv_blocks {
@@ -258,6 +276,7 @@ typedef struct attnc_kv_blocks {
   int32_t kv_len;
   int32_t block_q; /* 0: 128 */
   int32_t block_kv;
+  attnc_device device; /* that of the attention the mask is for */
 } attnc_kv_blocks;
 #define ATTNC_KV_BLOCKS_INIT \
   { .struct_size = sizeof(attnc_kv_blocks) }
@@ -277,6 +296,8 @@ ATTNC_API attnc_status attnc_block_mask_and(const attnc_block_mask* a, const att
                                             attnc_block_mask** out, attnc_error** error);
 ATTNC_API attnc_status attnc_block_mask_or(const attnc_block_mask* a, const attnc_block_mask* b, attnc_block_mask** out,
                                            attnc_error** error);
+/* Blocks that are full become empty and the reverse; partial ones stay partial. */
+ATTNC_API attnc_status attnc_block_mask_not(const attnc_block_mask* mask, attnc_block_mask** out, attnc_error** error);
 ATTNC_API void attnc_block_mask_free(attnc_block_mask* mask);
 
 typedef struct attnc_block_mask_info {

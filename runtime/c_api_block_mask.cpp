@@ -10,6 +10,7 @@ namespace attnc::c_api {
 namespace {
 
 constexpr std::size_t kOldestOptions = offsetof(attnc_block_mask_options, reserved) + sizeof(int32_t);
+constexpr std::size_t kOldestRebuild = offsetof(attnc_block_mask_rebuild_options, stream) + sizeof(void*);
 constexpr std::size_t kOldestInfo = offsetof(attnc_block_mask_info, build_ms) + sizeof(double);
 constexpr std::size_t kOldestTables = offsetof(attnc_block_mask_tables, full_q_width) + sizeof(int32_t);
 constexpr std::size_t kOldestKvBlocks = offsetof(attnc_kv_blocks, block_kv) + sizeof(int32_t);
@@ -72,7 +73,14 @@ BlockMask from_kv_blocks(const attnc_kv_blocks* caller) {
     full_indices = indices(c.full_kv_indices, c.full_kv_width, "full_kv_indices");
   }
   return BlockMask::from_kv_blocks(num_blocks, partial_indices, full_num_blocks, full_indices, batch, heads, c.q_len,
-                                   c.kv_len, block);
+                                   c.kv_len, block, to_device(c.device, "device"));
+}
+
+void rebuild(BlockMask& mask, const attnc_block_mask_rebuild_options* caller) {
+  const auto c = read_struct(caller, kOldestRebuild, "attnc_block_mask_rebuild_options");
+  const std::vector<ParamValue> params = to_param_values(c.param_values, c.num_param_values);
+  const std::vector<BufferValue> buffers = to_buffer_values(c.buffer_values, c.num_buffer_values);
+  mask.rebuild({c.stream, params, buffers});
 }
 
 /// A function that makes a mask: checks `out`, stores the result.
@@ -134,6 +142,21 @@ attnc_status attnc_block_mask_or(const attnc_block_mask* a, const attnc_block_ma
     require(a, "a");
     require(b, "b");
     return a->mask | b->mask;
+  });
+}
+
+attnc_status attnc_block_mask_not(const attnc_block_mask* mask, attnc_block_mask** out, attnc_error** error) {
+  return make(out, error, [&] {
+    require(mask, "mask");
+    return ~mask->mask;
+  });
+}
+
+attnc_status attnc_block_mask_rebuild(attnc_block_mask* mask, const attnc_block_mask_rebuild_options* options,
+                                      attnc_error** error) {
+  return guarded(error, [&] {
+    require(mask, "mask");
+    rebuild(mask->mask, options);
   });
 }
 

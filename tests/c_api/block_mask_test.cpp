@@ -193,5 +193,36 @@ TEST(CApiBlockMask, CapturesBuffers) {
   EXPECT_GT(info(mask).sparsity, 50);
 }
 
+TEST(CApiBlockMask, RebuiltForNewValues) {
+  const attnc_param_decl decl{"window", ATTNC_TYPE_I32, 1, 0, 50};
+  attnc_block_mask_options o = options("q_idx >= kv_idx && q_idx - kv_idx < window");
+  o.params = &decl;
+  o.num_params = 1;
+  const BlockMaskPtr mask = create(o), narrow = create(o);
+  auto anew = sized<attnc_block_mask_rebuild_options>();
+  attnc_param_value value{};
+  value.name = "window";
+  value.is_integer = 1;
+  value.integer = 150;
+  value.real = 150;
+  anew.param_values = &value;
+  anew.num_param_values = 1;
+  const Answer answer = ask([&](attnc_error** e) { return attnc_block_mask_rebuild(mask.get(), &anew, e); });
+  EXPECT_EQ(answer.status, ATTNC_OK) << answer.message;
+  EXPECT_NE(dense(mask), dense(narrow));
+  o.param_values = &value;
+  o.num_param_values = 1;
+  EXPECT_EQ(dense(mask), dense(create(o)));
+}
+
+TEST(CApiBlockMask, Complement) {
+  const BlockMaskPtr mask = create(options(kWindow));
+  const BlockMaskPtr rest =
+      made([&](attnc_block_mask** out, attnc_error** e) { return attnc_block_mask_not(mask.get(), out, e); });
+  const std::vector<std::uint8_t> a = dense(mask), b = dense(rest);
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) EXPECT_EQ(b[i], 2 - a[i]);
+}
+
 }  // namespace
 }  // namespace attnc::c_api_test

@@ -151,7 +151,17 @@ int main(void) {
   MEMBER(attnc_kv_blocks, kv_len);
   MEMBER(attnc_kv_blocks, block_q);
   MEMBER(attnc_kv_blocks, block_kv);
+  MEMBER(attnc_kv_blocks, device);
   END(attnc_kv_blocks);
+
+  STRUCT(attnc_block_mask_rebuild_options);
+  MEMBER(attnc_block_mask_rebuild_options, struct_size);
+  MEMBER(attnc_block_mask_rebuild_options, param_values);
+  MEMBER(attnc_block_mask_rebuild_options, num_param_values);
+  MEMBER(attnc_block_mask_rebuild_options, buffer_values);
+  MEMBER(attnc_block_mask_rebuild_options, num_buffer_values);
+  MEMBER(attnc_block_mask_rebuild_options, stream);
+  END(attnc_block_mask_rebuild_options);
   STRUCT(attnc_block_mask_info);
   MEMBER(attnc_block_mask_info, struct_size);
   MEMBER(attnc_block_mask_info, batch);
