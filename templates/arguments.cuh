@@ -63,6 +63,11 @@ struct ForwardArguments {
   float* lse_partial;
   int32 kv_splits;
   int32 reserved;  // 0
+  // The mask of each partial block, one bit for each score, set where it is kept; null when the kernel is to ask
+  // Mods::keep. The block whose entry in kv_indices is element k (counted from kv_indices) has words
+  // k * q_block * kv_block / 32 onwards: rows of q in order, kv_block / 32 words each, the lowest bit the first key.
+  // Bits of keys at or beyond kv_len are 0. 16-byte aligned; q_block and kv_block are 128.
+  const uint32* mask_bits;
 };
 
 }  // namespace attnc

@@ -70,6 +70,15 @@ struct BlockRange {
 //     A cheaper score_shifted: tanh as a polynomial on the FMA pipe, say. It is right while |score| (log2 units, not
 //     shifted) is at most narrow_score_bound, and beyond it still grows with dot: then what leaves the range on the
 //     upper side shows in the sum of a tile's probabilities, and what leaves it on the lower side is negligible.
+//
+//   static float dropped_dot(const Params&, const TileContext&, const Uniform&)
+//     The infinity of dot that score_narrow, or score_shifted where there is no score_narrow, turns into -inf whatever
+//     finite values the mod adds: a kernel may then mask before it modifies. Where the mod adds an infinity, the result
+//     may be NaN, which shows in the sum.
+//
+//   static float score_factor(const Params&, const TileContext&, const Uniform&)
+//   static float score_slope(<same>)
+//     The score is score_factor * dot + score_slope * (kv_idx - q_idx), in log2 units.
 
 // The contract, spelled out with nothing modified. Generated code has the same members.
 struct IdentityMods {

@@ -62,6 +62,11 @@ class Builder {
       const Inst& inst = program_[top];
       // A cast that becomes Element::delta does not need the integer difference.
       if (inst.op == Op::cast && delta_form(inst)) continue;
+      if (const auto form = within_form(inst)) {
+        open.push_back(form->x);
+        open.push_back(form->y);
+        continue;
+      }
       for (std::size_t i = 0; i < inst.operand_count; ++i) open.push_back(inst.operands[i]);
     }
   }
@@ -227,6 +232,7 @@ class Builder {
         level(inst.operands[1]) != Level::element) {
       return make_division_by_outer(id);
     }
+    if (const auto form = within_form(inst)) return make_within(id, *form);
     OperationStyle style;
     style.precise = options_.precise;
     if ((inst.op == Op::div || inst.op == Op::mod) && inst.type != Type::f32) {
@@ -250,6 +256,39 @@ class Builder {
                  std::move(operands), operation_cost(inst, types[0], style));
     result_[value].op = inst.op;
     result_[value].comment = fmt::format("{} {}", info(inst.op).mnemonic, name(inst.type));
+    return value;
+  }
+
+  struct Within {
+    ValueId x = ir::no_value, y = ir::no_value;
+    std::int64_t reach = 0;  // |x - y| <= reach
+  };
+
+  /// Recognises |x - y| < c and |x - y| <= c for x and y that are >= 0 and a literal c.
+  std::optional<Within> within_form(const Inst& inst) const {
+    if (inst.op != Op::lt && inst.op != Op::le) return std::nullopt;
+    const Inst& distance = program_[inst.operands[0]];
+    const Inst& limit = program_[inst.operands[1]];
+    if (distance.op != Op::abs || distance.type != Type::i32 || limit.op != Op::literal) return std::nullopt;
+    const Inst& difference = program_[distance.operands[0]];
+    const std::int64_t reach = inst.op == Op::lt ? limit.integer - 1 : limit.integer;
+    // Differences of values >= 0 do not wrap. That of the coordinates themselves is known without them.
+    const bool known = difference.op == Op::sub && difference_sign(difference) == 0 &&
+                       nonnegative(difference.operands[0]) && nonnegative(difference.operands[1]);
+    if (!known || reach < 0 || reach >= exact_in_f32) return std::nullopt;
+    return Within{difference.operands[0], difference.operands[1], reach};
+  }
+
+  /// One unsigned comparison, 0 <= x - y + reach <= 2 reach, whose constant joins the side that is not staged.
+  int make_within(ValueId id, const Within& form) {
+    const bool moves_x = level(form.x) <= Level::row;
+    const ValueId moving = moves_x ? form.x : form.y;
+    const int moved = computed(id, "moved", Type::i32, level(moving),
+                               fmt::format("wrap_add($0, {})", moves_x ? form.reach : -form.reach), {at(moving)}, 1);
+    const std::vector<int> sides = moves_x ? std::vector<int>{moved, at(form.y)} : std::vector<int>{at(form.x), moved};
+    const int value = computed(id, "within", Type::boolean, level(id),
+                               fmt::format("static_cast<uint32>(wrap_sub($0, $1)) <= {}u", 2 * form.reach), sides, 2);
+    result_[moved].comment = result_[value].comment = "of a distance";
     return value;
   }
 

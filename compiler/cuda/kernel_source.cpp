@@ -55,6 +55,7 @@ plan::Problem problem_of(const KernelRequest& request, const ModsTraits& mods) {
   problem.head_dim_qk = request.head_dim_qk;
   problem.head_dim_v = request.head_dim_v;
   problem.block_table = request.block_table;
+  problem.bit_mask = request.bit_mask;
   problem.kv_block = request.kv_block;
   problem.vector_bytes = request.vector_bytes;
   problem.tensor_maps = request.tensor_maps;

@@ -19,6 +19,7 @@ struct KernelRequest {
   int head_dim_v = 64;
   bool precise = false;
   bool block_table = false;
+  bool bit_mask = false;    ///< see plan::Problem; launches then pass ForwardArguments::mask_bits
   int kv_block = 128;       ///< see plan::Problem
   int vector_bytes = 16;    ///< see plan::Problem
   bool tensor_maps = true;  ///< see plan::Problem

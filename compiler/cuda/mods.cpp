@@ -213,8 +213,11 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
   const int shifted = options.natural_units ? -1 : add_shifted_score(device, score);
   const NarrowScore narrow = options.precise || shifted < 0 ? NarrowScore{} : add_narrow_score(device, score);
   traits.has_score_narrow = narrow.score >= 0;
-  // A field of Uniform although no value of the program reads it.
-  device.results.push_back(narrow.bound);
+  const LinearScore linear = options.natural_units ? LinearScore{} : find_linear_score(device, score);
+  traits.has_linear_bias = linear.slope >= 0;
+  const int dropped = add_dropped_dot(device, narrow, linear);
+  // Fields of Uniform although no value of the program reads them.
+  for (const int wanted : {narrow.bound, linear.factor, linear.slope, dropped}) device.results.push_back(wanted);
 
   std::string structs, functions;
   for (const Level level : staged_levels) {
@@ -246,6 +249,17 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
         device, narrow.bound, "float narrow_score_bound(const Params& p, const TileContext& t, const Uniform& u)",
         options);
   }
+  const auto print_uniform = [&](int value, std::string_view member) {
+    if (value < 0) return;
+    functions += print_element_function(
+        device, value, fmt::format("float {}(const Params& p, const TileContext& t, const Uniform& u)", member),
+        options);
+  };
+  if (linear.slope >= 0) {
+    print_uniform(linear.factor, "score_factor");
+    print_uniform(linear.slope, "score_slope");
+  }
+  print_uniform(dropped, "dropped_dot");
   if (mask >= 0) {
     functions += print_element_function(device, mask, fmt::format("bool keep{})", element_arguments), options);
   } else {

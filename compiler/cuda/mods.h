@@ -23,6 +23,7 @@ struct ModsTraits {
   double score_bound_log2 = 0;  ///< 0: nothing proved
   int column_words = 0;
   int diagonal_words = 0;
+  bool has_linear_bias = false;   ///< score_factor and score_slope (templates/contract.cuh)
   bool has_score_narrow = false;  ///< a cheaper form of the score for small values (score_forms.h)
   int score_cost = 0;             ///< of score(), per element, in multiply-adds (a transcendental counts 9)
   int keep_cost = 0;              ///< of keep(), per element

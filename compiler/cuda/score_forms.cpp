@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 namespace attnc::cuda {
 namespace {
 
@@ -34,6 +36,22 @@ int delta_sign(const DeviceProgram& program, int id) {
   return value.text == "$0" ? 1 : value.text == "-$0" ? -1 : 0;
 }
 
+/// Whether the value depends on the dot product.
+bool reads_dot(const DeviceProgram& program, int id) {
+  std::vector<bool> seen(program.values.size(), false);
+  std::vector<int> open{id};
+  while (!open.empty()) {
+    const int top = open.back();
+    open.pop_back();
+    if (seen[static_cast<std::size_t>(top)]) continue;
+    seen[static_cast<std::size_t>(top)] = true;
+    const DeviceValue& value = program[top];
+    if (value.kind == Kind::input && value.input == Input::dot) return true;
+    for (const int operand : value.operands) open.push_back(operand);
+  }
+  return false;
+}
+
 /// Builds sums of products onto `shift` as nested multiply-adds.
 class Shifter {
  public:
@@ -49,7 +67,7 @@ class Shifter {
     if (is_op(program_, id, Op::add) || is_op(program_, id, Op::sub)) {
       const int second_sign = value.op == Op::sub ? -sign : sign;
       // What reads the dot product goes outside, so that the rest is added before the product arrives.
-      if (reads_dot(value.operands[0]))
+      if (reads_dot(program_, value.operands[0]))
         return fold(value.operands[0], sign, fold(value.operands[1], second_sign, inner));
       return fold(value.operands[1], second_sign, fold(value.operands[0], sign, inner));
     }
@@ -72,21 +90,6 @@ class Shifter {
   bool folded() const { return folded_; }
 
  private:
-  bool reads_dot(int id) const {
-    std::vector<bool> seen(program_.values.size(), false);
-    std::vector<int> open{id};
-    while (!open.empty()) {
-      const int top = open.back();
-      open.pop_back();
-      if (seen[static_cast<std::size_t>(top)]) continue;
-      seen[static_cast<std::size_t>(top)] = true;
-      const DeviceValue& value = program_[top];
-      if (value.kind == Kind::input && value.input == Input::dot) return true;
-      for (const int operand : value.operands) open.push_back(operand);
-    }
-    return false;
-  }
-
   int make(std::string text, std::vector<int> operands, int inner) {
     if (inner >= 0) operands.push_back(inner);
     return add(program_, fmt::format("shifted_{}", count_++), Level::element, std::move(text), std::move(operands));
@@ -122,6 +125,49 @@ int add_shifted_score(DeviceProgram& program, int score) {
   return shifter.folded() ? shifted : -1;
 }
 
+LinearScore find_linear_score(DeviceProgram& program, int score) {
+  if (score < 0) return {};
+  // The terms of a sum, each with its sign.
+  std::vector<std::pair<int, int>> open{{score, 1}}, terms;
+  while (!open.empty()) {
+    const auto [id, sign] = open.back();
+    open.pop_back();
+    if (is_op(program, id, Op::add) || is_op(program, id, Op::sub)) {
+      open.emplace_back(program[id].operands[0], sign);
+      open.emplace_back(program[id].operands[1], program[id].op == Op::sub ? -sign : sign);
+    } else {
+      terms.emplace_back(id, sign);
+    }
+  }
+  LinearScore linear;
+  int slope = -1, slope_sign = 0;
+  bool others = false;
+  for (const auto& [id, sign] : terms) {
+    const Scaled product = split_product(program, id);
+    if (!reads_dot(program, id)) {
+      const int direction = product.rest < 0 ? 0 : delta_sign(program, product.rest);
+      others = others || direction == 0 || slope >= 0;
+      slope = product.factor;
+      slope_sign = direction * sign;
+      continue;
+    }
+    const bool plain = product.rest >= 0 && program[product.rest].kind == Kind::input && sign > 0;
+    if (!plain || linear.factor >= 0) return {};
+    linear.factor = product.factor;
+  }
+  if (slope >= 0 && !others) {
+    linear.slope = slope_sign > 0 ? slope : add(program, "negative_slope", Level::uniform, "-$0", {slope});
+  }
+  return linear;
+}
+
+int add_dropped_dot(DeviceProgram& program, const NarrowScore& narrow, const LinearScore& linear) {
+  const int factor = narrow.score >= 0 ? narrow.factor : linear.factor;
+  if (factor < 0) return -1;
+  return add(program, "dropped_dot", Level::uniform, "$0 < 0.0f ? from_bits(0x7f800000u) : from_bits(0xff800000u)",
+             {factor});
+}
+
 NarrowScore add_narrow_score(DeviceProgram& program, int score) {
   if (score < 0) return {};
   const Scaled outer = split_product(program, score);
@@ -135,6 +181,7 @@ NarrowScore add_narrow_score(DeviceProgram& program, int score) {
   const int k1 = add(program, "narrow_k1", Level::uniform, "$0 * $1 * $2 * -0.327790433f", {a, c, square});
   const int k2 = add(program, "narrow_k2", Level::uniform, "$0 * $1 * $2 * $2 * 0.101105042f", {a, c, square});
   NarrowScore narrow;
+  narrow.factor = k0;
   narrow.bound = add(program, "narrow_bound", Level::uniform, "fabsf($0) * 0.6f", {c});
   const int dot2 = add(program, "narrow_dot2", Level::element, "$0 * $0", {dot});
   narrow.score = add(program, "narrow_score", Level::element, "fmaf($0, fmaf($1, fmaf($1, $2, $3), $4), shift)",

@@ -21,23 +21,23 @@ struct Tile {
   bool speculative;
 };
 
-/// The table of templates/sm90/README.md, measured on H200. A table's blocks of q are to be whole tiles of 128 rows,
-/// which two warpgroups make, and its blocks of keys whole tiles of 128 or 64.
-Tile preferred_tile(const Problem& problem, int columns) {
+/// The table of templates/sm90/README.md, measured on H200. A table's blocks of keys are to be whole tiles of 128 or 64;
+/// three warpgroups walk two block rows of a table at once, which pays where neighbouring rows keep nearly the same keys.
+Tile preferred_tile(const Problem& problem, int columns, bool bias_product) {
   const cuda::ModsTraits& mods = problem.mods;
-  const bool heavy = mods.score_cost + mods.keep_cost >= 24;
+  const bool heavy = mods.score_cost + (problem.bit_mask ? 0 : mods.keep_cost) >= 24;
   const bool table = problem.block_table;
+  const bool like_neighbours = mods.mask_kind != cuda::MaskKind::none && mods.has_classifier;
   if (columns <= 64) {
-    if (table || heavy) return {2, 128, 3, 2, true};
-    if (mods.has_score_narrow) return {3, 96, 2, 2, true};
-    if (mods.has_score_mod) return {3, 112, 2, 2, true};
+    if (heavy || (table && !like_neighbours)) return {2, 128, 3, 2, true};
+    if (mods.has_score_mod && !bias_product) return {3, 128, 2, 2, true};
     return {3, 128, 4, 2, true};
   }
   if (columns <= 128) {
-    if (mods.has_score_narrow || heavy) return {2, table ? 64 : heavy ? 96 : 112, 2, 2, true};
+    if (heavy) return {2, table ? 64 : 96, 2, 2, true};
     return {2, 128, 2, 2, true};
   }
-  if (columns <= 192) return {2, table ? 64 : 96, 2, 1, false};
+  if (columns <= 192) return {2, table ? 64 : 96, 2, 1, true};
   return {2, table ? 64 : 80, 2, 1, false};
 }
 
@@ -52,11 +52,17 @@ bool can_run_sm90(const Problem& problem, const Target& target) {
 
 int sm90_smem_bytes(const TilePlan& plan, const cuda::ModsTraits& mods) {
   constexpr int work_notice_bytes = 16, stage_notice_bytes = 8, barrier_bytes = 8, alignment_bytes = 1024;
+  constexpr int mask_row_bytes = 16;
   const int tile_q = plan.consumer_warpgroups * rows_per_warpgroup;
   const int kv_bytes = tile_bytes(plan.tile_kv, plan.head_dim_qk) + tile_bytes(plan.tile_kv, plan.head_dim_v);
-  const int side_bytes = 4 * (mods.column_words * plan.tile_kv + mods.diagonal_words * (tile_q + plan.tile_kv));
+  // With masks as bits nobody asks for the values that only Mods::keep reads.
+  const bool side_values = mods.has_score_mod || !plan.bit_mask;
+  const int side_bytes =
+      side_values ? 4 * (mods.column_words * plan.tile_kv + mods.diagonal_words * (tile_q + plan.tile_kv)) : 0;
+  const int mask_bytes = plan.bit_mask ? tile_q * mask_row_bytes : 0;
+  const int bias_bytes = plan.bias_product ? tile_bytes(plan.tile_kv + tile_q, 16) : 0;
   return plan.q_stages * (tile_bytes(tile_q, plan.head_dim_qk) + work_notice_bytes) +
-         plan.stages * (kv_bytes + side_bytes + stage_notice_bytes) + 16 +
+         plan.stages * (kv_bytes + mask_bytes + side_bytes + stage_notice_bytes) + bias_bytes + 16 +
          barrier_bytes * (2 * plan.q_stages + 6 * plan.stages) + alignment_bytes;
 }
 
@@ -71,7 +77,11 @@ TilePlan make_sm90_plan(const Problem& problem, const Target& target) {
   plan.classify_tiles =
       !problem.block_table && problem.mods.mask_kind != cuda::MaskKind::none && problem.mods.has_classifier;
   plan.longest_first = plan.block_table || plan.classify_tiles;
-  const Tile tile = preferred_tile(problem, columns);
+  plan.bit_mask = problem.bit_mask && problem.block_table && problem.kv_block == 128 &&
+                  problem.mods.mask_kind != cuda::MaskKind::none;
+  // A step more of 16 columns costs less than an addition for each score only where head_dim is small.
+  plan.bias_product = problem.mods.has_linear_bias && problem.dtype == DType::bf16 && columns <= 64;
+  const Tile tile = preferred_tile(problem, columns, plan.bias_product);
   plan.consumer_warpgroups = tile.consumer_warpgroups;
   plan.tile_kv = tile.tile_kv;
   plan.stages = tile.stages;

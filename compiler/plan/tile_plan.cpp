@@ -42,11 +42,11 @@ std::string print(const TilePlan& plan) {
       "stages={}, "
       "consumer_warpgroups={}, q_stages={}, ping_pong={}, speculative={}, exp2_polynomial_eighths={}, "
       "consumer_registers={}, producer_registers={}, classify_tiles={}, "
-      "longest_first={}, threads={}, smem_bytes={})",
+      "longest_first={}, bit_mask={}, bias_product={}, threads={}, smem_bytes={})",
       dtype_name(plan.dtype), plan.head_dim_qk, plan.head_dim_v, plan.block_table, plan.tile_q, plan.tile_kv,
       plan.stages, plan.consumer_warpgroups, plan.q_stages, plan.ping_pong, plan.speculative,
       plan.exp2_polynomial_eighths, plan.consumer_registers, plan.producer_registers, plan.classify_tiles,
-      plan.longest_first, plan.threads, plan.smem_bytes);
+      plan.longest_first, plan.bit_mask, plan.bias_product, plan.threads, plan.smem_bytes);
 }
 
 TilePlan make_plan(const Problem& problem, const Target& target) {

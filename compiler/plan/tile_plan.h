@@ -18,6 +18,7 @@ struct Problem {
   int head_dim_qk = 64;       ///< 1 to 256
   int head_dim_v = 64;
   bool block_table = false;  ///< visit the blocks of a BlockMask
+  bool bit_mask = false;     ///< the table's partial blocks of 128 x 128 come with their masks as bits
   int kv_block = 128;        ///< with a table: keys per block, a multiple of 16
   int vector_bytes = 16;     ///< every row of q, k, v and out starts at a multiple of it: 16, 8, 4 or 2
   bool tensor_maps = true;   ///< q, k and v (and the table's blocks of q) suit the bulk tensor copy engine (sm90)
@@ -58,6 +59,8 @@ struct TilePlan {
   int producer_registers = 0;
   bool classify_tiles = false;  ///< Mods::classify (or the band) decides tiles inside the kernel
   bool longest_first = false;   ///< work grows with q
+  bool bit_mask = false;        ///< masks come as bits (ForwardArguments::mask_bits)
+  bool bias_product = false;    ///< the matrix product adds a term linear in kv_idx (sm90/bias.cuh)
 
   bool operator==(const TilePlan&) const = default;
 };

@@ -52,6 +52,7 @@ struct ForwardArguments {
   float* lse_partial = nullptr;
   std::int32_t kv_splits = 1;
   std::int32_t reserved = 0;
+  const std::uint32_t* mask_bits = nullptr;
 };
 
 }  // namespace attnc::cuda

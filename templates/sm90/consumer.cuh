@@ -6,6 +6,7 @@
 // (FlashAttention-3 calls it ping-pong).
 #pragma once
 
+#include "sm90/bias.cuh"
 #include "sm90/epilogue.cuh"
 #include "sm90/producer.cuh"
 #include "sm90/scores.cuh"
@@ -14,6 +15,8 @@ namespace attnc::sm90 {
 
 // Named barriers of the turns, one for each warpgroup, after the producer's.
 inline constexpr int first_turn_barrier = producer_named_barrier + 1;
+// One for each warpgroup's own use.
+inline constexpr int first_bias_barrier = first_turn_barrier + 3;
 
 template <class Plan>
 class Turns {
@@ -40,6 +43,7 @@ class Consumer {
   using Layout = SharedLayout<Plan, Mods>;
   using Ring = RingPosition<Plan::stages>;
   using Softmax = OnlineSoftmax<Plan, Mods>;
+  static constexpr bool two_block_rows = Plan::source == TileSource::table && Plan::consumer_warpgroups > 2;
   static constexpr int score_registers = Plan::tile_kv / 2;
   static constexpr int out_registers = Plan::head_dim_v / 2;
 
@@ -50,32 +54,63 @@ class Consumer {
     thread_row_ =
         warpgroup * rows_per_warpgroup + static_cast<int>(threadIdx.x % warpgroup_threads) / 32 * 16 + lane() / 4;
     // Not zero, so that the product with an infinity stays one.
-    unit_ = args.scale * log2_e;
-    if (fabsf(unit_) < 1e-30f) unit_ = 1e-30f;
+    unit_ = not_zero(args.scale * log2_e);
+#pragma unroll
+    for (int i = 0; i < score_registers / 2; ++i) probabilities_[i] = 0;
   }
 
   __device__ __forceinline__ void run() {
     work_ = await_work();
     if (work_.q_tile < 0) return;
-    rows_ = row_values(work_);
+    begin_rows();
     clear(out_);
-    PendingRows pending;
-    StageNotice tile = await_scores_tile();
-    attend_first(tile);
+    // This tile is the first of its rows; the values that run under its scores are the last of `pending`'s. Before the
+    // very first tile these are no rows at all: zeros are multiplied by whatever is in the slot that the producer gives
+    // for it, and nobody reads the result. A second copy of the loop for that tile would cost more.
+    bool finishing = true;
+    PendingRows pending{0, 0, args_.q_len, {0.0f, 0.0f}};
     for (;;) {
-      const bool finishing = (tile.flags & stage_last) != 0;
+      const StageNotice tile = await_scores_tile();
+      turns_.take();
+      issue_scores();
+      barrier_wait(shared_.v_full(v_.stage), v_.phase);
+      issue_values();
+      turns_.pass();
+      wgmma_wait<1>();
+      fence_registers(scores_);
+      release_scores_tile(tile);
+      const bool side_values = Layout::has_side_values || (Plan::bit_mask && tile.flags > stage_last);
+      if (side_values) barrier_wait(shared_.side_full(side_.stage), side_.phase);
+      const TilePlace place = place_of(tile);
+      if constexpr (masks_dots) mask(tile, place, dropped_dot());
+      await_values();  // whose operand registers the softmax is about to fill again
+      if (finishing) {
+        write_rows<Plan>(args_, pending, out_);
+        clear(out_);
+      }
+      if (!softmax_fast(tile, place)) {
+        if (softmax_slow(tile, place)) softmax_.rescale(out_);
+      }
+      if (side_values) {
+        release(shared_.side_empty(side_.stage));
+        side_.advance();
+      }
+      finishing = (tile.flags & stage_last) != 0;
       if (finishing) {
         pending = finish_rows<Plan, Mods>(args_, work_.batch, work_.head, first_row(work_), softmax_);
         if (!begin_next_work()) break;
       }
-      tile = await_scores_tile();
-      attend(tile, finishing, pending);
     }
-    flush_values();
+    barrier_wait(shared_.v_full(v_.stage), v_.phase);
+    issue_values();
+    await_values();
     write_rows<Plan>(args_, pending, out_);
   }
 
  private:
+  static constexpr bool modified = modifies_scores<Plan, Mods>;
+  // Whether masking may come before the score mod: what it puts there then stays -inf.
+  static constexpr bool masks_dots = !modified || has_dropped_dot<Mods>;
   static __device__ __forceinline__ int lane() { return threadIdx.x % warp_threads; }
 
   static __device__ __forceinline__ void clear(float (&out)[out_registers]) {
@@ -83,61 +118,33 @@ class Consumer {
     for (int i = 0; i < out_registers; ++i) out[i] = 0.0f;
   }
 
-  // The very first tile: no values to multiply yet.
-  __device__ __forceinline__ void attend_first(const StageNotice& tile) {
-    turns_.take();
-    issue_scores();
-    turns_.pass();
-    wgmma_wait<0>();
-    fence_registers(scores_);
-    release_scores_tile(tile);
-    await_side_values();
-    const TilePlace place = place_of(tile);
-    if constexpr (!Mods::has_score_mod) mask(tile, place);
-    softmax_slow(tile, place);
-    release_side_values();
-  }
-
-  // Scores of `tile`, values of the one before. With `finishing`, that one was the last of `pending`'s rows.
-  __device__ __forceinline__ void attend(const StageNotice& tile, bool finishing, const PendingRows& pending) {
-    turns_.take();
-    issue_scores();
-    barrier_wait(shared_.v_full(v_.stage), v_.phase);
-    issue_values();
-    turns_.pass();
-    wgmma_wait<1>();
-    fence_registers(scores_);
-    release_scores_tile(tile);
-    await_side_values();
-    const TilePlace place = place_of(tile);
-    if constexpr (!Mods::has_score_mod) mask(tile, place);
-    await_values();  // whose operand registers the softmax is about to fill again
-    if (finishing) {
-      write_rows<Plan>(args_, pending, out_);
-      clear(out_);
-    }
-    if (!softmax_fast(tile, place)) {
-      if (softmax_slow(tile, place)) softmax_.rescale(out_);
-    }
-    release_side_values();
-  }
-
-  // The value product of the very last tile.
-  __device__ __forceinline__ void flush_values() {
-    barrier_wait(shared_.v_full(v_.stage), v_.phase);
-    issue_values();
-    await_values();
-  }
-
   // Returns false at the end of all work.
   __device__ __forceinline__ bool begin_next_work() {
     q_.advance();
     work_ = await_work();
     if (work_.q_tile < 0) return false;
-    rows_ = row_values(work_);
     softmax_.reset();
-    try_narrow_ = true;
+    begin_rows();
     return true;
+  }
+
+  __device__ __forceinline__ void begin_rows() {
+    rows_ = row_values(work_);
+    try_narrow_ = true;
+    if constexpr (Plan::bias_product) {
+      unit_ = not_zero(Mods::score_factor(params_, rows_.context, rows_.uniform));
+      slope_ = Mods::score_slope(params_, rows_.context, rows_.uniform);
+      const int barrier = first_bias_barrier + warpgroup_;
+      named_barrier_sync(barrier, warpgroup_threads);  // nobody reads the old ones any more
+      store_bias_rows(bias_rows(), slope_, unit_);
+      proxy_fence();
+      named_barrier_sync(barrier, warpgroup_threads);
+    }
+  }
+
+  // The slope as this warpgroup's score products read it (bias.cuh).
+  __device__ __forceinline__ uint8* bias_rows() const {
+    return shared_.bias_rows() + warpgroup_ * rows_per_warpgroup * chunk_row_bytes;
   }
 
   __device__ __forceinline__ int first_row(const WorkNotice& work) const {
@@ -180,7 +187,12 @@ class Consumer {
     const MatrixDescriptor k = k_major_descriptor(shared_.k(k_.stage));
     fence_registers(scores_);
     wgmma_fence();
-    WgmmaShared<Plan::tile_kv, Plan::is_bf16, false>::run(scores_, q.at(0), k.at(0));
+    if constexpr (Plan::bias_product) {
+      WgmmaShared<Plan::tile_kv, Plan::is_bf16, false>::run(
+          scores_, k_major_descriptor(shared_address(bias_rows())).at(0),
+          k_major_descriptor(shared_address(shared_.bias_keys())).at(0));
+    }
+    WgmmaShared<Plan::tile_kv, Plan::is_bf16, Plan::bias_product>::run(scores_, q.at(0), k.at(0));
 #pragma unroll
     for (int step = 1; step < ceil_div(Plan::head_dim_qk, 16); ++step) {
       WgmmaShared<Plan::tile_kv, Plan::is_bf16, true>::run(scores_, q.at(k_major_step<Layout::tile_q>(step)),
@@ -211,23 +223,42 @@ class Consumer {
     release_values_tile();
   }
 
+  // The flags of this warpgroup in a tile.
+  __device__ __forceinline__ int verdict(const StageNotice& tile) const {
+    return tile.flags >> stage_flags_of(warpgroup_);
+  }
+
+  // What rows are shifted by in a tile: the reference and, with bias_product, the bias of its first key.
+  __device__ __forceinline__ void shifts(float (&shift)[2], const TilePlace& place) const {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      shift[i] = softmax_.shift(i);
+      if constexpr (Plan::bias_product) {
+        shift[i] += slope_ * static_cast<float>(place.first_kv - rows_.q_idx[i]);
+      }
+    }
+  }
+
   // One pass from dot products to packed probabilities; leaves the dot products alone. False if the tile needs the slow
-  // path. Raw scores are masked already; modified ones cannot be before they are modified.
+  // path.
   __device__ __forceinline__ bool softmax_fast(const StageNotice& tile, const TilePlace& place) {
     if constexpr (!Plan::speculative) return false;
-    if (Mods::has_score_mod && (tile.flags & stage_partial) != 0) return false;
+    const bool partial = (verdict(tile) & stage_partial) != 0;
+    if (!softmax_.settled() || (!masks_dots && partial)) return false;
     if constexpr (has_score_narrow<Mods>) {
       if (try_narrow_) {
         try_narrow_ = speculate<true>(place, Mods::narrow_score_bound(params_, rows_.context, rows_.uniform));
         return try_narrow_;
       }
+      if (masks_dots && partial) return false;
     }
     return speculate<false>(place, 0.0f);
   }
 
   template <bool narrow>
   __device__ __forceinline__ bool speculate(const TilePlace& place, float score_bound) {
-    const float shift[2] = {softmax_.shift(0), softmax_.shift(1)};
+    float shift[2];
+    shifts(shift, place);
     ElementWalk<Plan, Mods> walk(rows_, place);
     return softmax_.template speculate<narrow>(
         probabilities_,
@@ -237,20 +268,60 @@ class Consumer {
 
   // Modify, mask, find the maximum, exponentiate. Returns whether the output so far must be rescaled.
   __device__ __forceinline__ bool softmax_slow(const StageNotice& tile, const TilePlace& place) {
-    const float shift[2] = {softmax_.shift(0), softmax_.shift(1)};
+    float shift[2];
+    shifts(shift, place);
     modify_scores<Plan, Mods>(scores_, params_, rows_, place, unit_, shift);
-    if constexpr (Mods::has_score_mod) mask(tile, place);
+    if constexpr (modified) mask(tile, place, minus_infinity());
     const bool moved = softmax_.exponentiate(scores_);
     Softmax::pack(probabilities_, scores_);
     return moved;
   }
 
-  __device__ __forceinline__ void mask(const StageNotice& tile, const TilePlace& place) {
-    if ((tile.flags & stage_partial) == 0) return;
-    // What `unit` will turn into -inf, if it has yet to be applied.
-    const float dropped = !Mods::has_score_mod && unit_ < 0.0f ? -minus_infinity() : minus_infinity();
-    mask_scores<Plan, Mods>(scores_, params_, rows_, place, dropped);
+  // Puts `dropped` wherever a key is dropped.
+  __device__ __forceinline__ void mask(const StageNotice& tile, const TilePlace& place, float dropped) {
+    const int verdict = this->verdict(tile);
+    if ((verdict & stage_partial) == 0) return;
+    const bool nothing = two_block_rows && !Plan::bit_mask && (verdict & stage_dropped) != 0;
+    if constexpr (Plan::bit_mask) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const KeptBits<Plan> kept =
+            table_bits<Plan>(shared_.mask_rows(side_.stage) + (thread_row_ + 8 * i) * mask_row_bytes, tile.first_kv);
+        drop_scores<Plan>(scores_, i, kept, dropped);
+      }
+    } else if constexpr (Mods::mask_kind != MaskKind::general) {
+      Band band[2];
+      bool all = true;
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        band[i] = nothing ? Band{0, 0} : kept_band<Mods>(params_, rows_, i);
+        all = all && band[i].lo <= tile.first_kv && band[i].hi >= tile.first_kv + Plan::tile_kv;
+      }
+      if (__all_sync(0xffffffffu, all)) return;
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const KeptBits<Plan> kept = band_bits<Plan, Mods>(band[i], place);
+        drop_scores<Plan>(scores_, i, kept, dropped);
+      }
+    } else {
+      drop_unkept<Plan, Mods>(scores_, params_, rows_, place, dropped);
+      if (nothing || tile.first_kv + Plan::tile_kv > args_.kv_len) {
+        const KeptBits<Plan> kept = band_bits<Plan, Mods>(Band{0, nothing ? 0 : args_.kv_len}, place);
+        drop_scores<Plan>(scores_, 0, kept, dropped);
+        drop_scores<Plan>(scores_, 1, kept, dropped);
+      }
+    }
   }
+
+  // What `unit` or the score mod turns into -inf.
+  __device__ __forceinline__ float dropped_dot() const {
+    if constexpr (modified && has_dropped_dot<Mods>) {
+      return Mods::dropped_dot(params_, rows_.context, rows_.uniform);
+    }
+    return unit_ < 0.0f ? -minus_infinity() : minus_infinity();
+  }
+
+  static __device__ __forceinline__ float not_zero(float x) { return fabsf(x) < 1e-30f ? 1e-30f : x; }
 
   __device__ __forceinline__ TilePlace place_of(const StageNotice& tile) const {
     const int thread_column = 2 * (lane() % 4);
@@ -279,22 +350,12 @@ class Consumer {
     v_.advance();
   }
 
-  __device__ __forceinline__ void await_side_values() const {
-    if constexpr (Layout::has_side_values) barrier_wait(shared_.side_full(side_.stage), side_.phase);
-  }
-
-  __device__ __forceinline__ void release_side_values() {
-    if constexpr (Layout::has_side_values) {
-      release(shared_.side_empty(side_.stage));
-      side_.advance();
-    }
-  }
-
   const Shared& shared_;
   const ForwardArguments& args_;
   const typename Mods::Params& params_;
   int warpgroup_;
-  float unit_;      // from raw dot products to log2 units, where there is no score mod
+  float unit_;      // from raw dot products to log2 units, where scores are not modified
+  float slope_;     // with bias_product: log2 units a key
   int thread_row_;  // this thread's first row within the q tile
   Turns<Plan> turns_;
   WorkNotice work_;

@@ -45,6 +45,10 @@ __device__ __forceinline__ void forward(const TensorMaps& maps, const ForwardArg
     prefetch_map(&maps.v);
     init_barriers(shared);
   }
+  if constexpr (Plan::bias_product) {
+    store_bias_keys<Plan::tile_kv>(shared.bias_keys(), threadIdx.x, cta_threads<Plan>());
+    proxy_fence();
+  }
   __syncthreads();
 
   // Broadcast from lane 0, so that the compiler knows it to be the same for the whole warp.
@@ -54,7 +58,7 @@ __device__ __forceinline__ void forward(const TensorMaps& maps, const ForwardArg
     Producer<Plan, Mods> producer(shared, maps, args, params);
     if (warp == 0) {
       producer.copy();
-    } else if (SharedLayout<Plan, Mods>::has_side_values) {
+    } else if (SharedLayout<Plan, Mods>::has_staging) {
       producer.stage();
     }
   } else {

@@ -59,6 +59,13 @@ __device__ __forceinline__ uint32 pack_pair(float low, float high) {
 __device__ __forceinline__ int min_int(int a, int b) { return a < b ? a : b; }
 __device__ __forceinline__ int max_int(int a, int b) { return a > b ? a : b; }
 
+// The lowest `count` bits; none for count <= 0, all from 32 on.
+__device__ __forceinline__ uint32 low_bits(int count) {
+  uint32 above;
+  asm("shl.b32 %0, %1, %2;" : "=r"(above) : "r"(0xffffffffu), "r"(max_int(count, 0)));
+  return ~above;
+}
+
 __device__ __forceinline__ float quad_max(float x) {
   x = max_or_nan(x, __shfl_xor_sync(0xffffffffu, x, 1));
   return max_or_nan(x, __shfl_xor_sync(0xffffffffu, x, 2));

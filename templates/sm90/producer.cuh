@@ -3,6 +3,7 @@
 // column and diagonal values when the mods have any, and leave at once when not.
 #pragma once
 
+#include "sm90/mask_bits.cuh"
 #include "sm90/side_values.cuh"
 #include "sm90/tile_stream.cuh"
 
@@ -25,6 +26,11 @@ struct SharedView {
   }
   __device__ __forceinline__ uint32 v(int stage) const {
     return shared_address(base_ + Layout::v) + stage * Layout::v_bytes;
+  }
+  __device__ __forceinline__ uint8* bias_keys() const { return base_ + Layout::bias_keys; }
+  __device__ __forceinline__ uint8* bias_rows() const { return base_ + Layout::bias_rows; }
+  __device__ __forceinline__ uint8* mask_rows(int stage) const {
+    return base_ + Layout::masks + stage * Layout::mask_bytes;
   }
   __device__ __forceinline__ uint32* columns(int stage) const {
     return reinterpret_cast<uint32*>(base_ + Layout::columns + stage * Layout::column_bytes);
@@ -78,6 +84,9 @@ class Producer {
   __device__ __forceinline__ void copy() {
     const WorkScheduler<Plan> scheduler(args_);
     int index = scheduler.first();
+    // A slot of V with nothing in it, for the values before the consumers' very first tile.
+    if (lane() == 0) barrier_arrive(shared_.v_full(v_.stage));
+    v_.advance();
     while (scheduler.valid(index)) {
       const int next = next_index(scheduler, index);
       copy_work_tile(scheduler.decode(index));
@@ -110,7 +119,7 @@ class Producer {
     int drawn = 0;
     const bool copying = threadIdx.x % warpgroup_threads < warp_threads;
     if (copying && lane() == 0) drawn = scheduler.next(index, args_.tile_counter);
-    if constexpr (Layout::has_side_values) {
+    if constexpr (Layout::has_staging) {
       volatile int* slot = reinterpret_cast<volatile int*>(shared_.drawn());
       if (copying && lane() == 0) *slot = drawn;
       named_barrier_sync(producer_named_barrier, warpgroup_threads);
@@ -164,7 +173,7 @@ class Producer {
     barrier_wait(shared_.k_empty(k_.stage), k_.phase ^ 1);
     if (lane() == 0) {
       *shared_.stage_notice(k_.stage) =
-          StageNotice{tile.first_kv, (tile.partial ? stage_partial : 0) | (last ? stage_last : 0)};
+          StageNotice{tile.first_kv, (last ? stage_last : 0) | tile.verdicts << stage_flags_of(0)};
       uint64* full = shared_.k_full(k_.stage);
       barrier_arrive_expect(full, Layout::k_bytes);
       load_tile<Plan::tile_kv, Plan::head_dim_qk>(&maps_.k, full, shared_.k(k_.stage), tile.first_kv, kv_head, batch);
@@ -191,12 +200,23 @@ class Producer {
     const int thread = static_cast<int>(threadIdx.x % warpgroup_threads) - warp_threads;
     KvTile tile;
     while (stream.next(tile)) {
+      if (!Layout::has_side_values && tile.verdicts == 0) continue;  // full for all, and nothing else to stage
       barrier_wait(shared_.side_empty(side_.stage), side_.phase ^ 1);
-      stage_side_values<Plan, Mods>(shared_.columns(side_.stage), shared_.diagonals(side_.stage), params_, context,
-                                    uniform, work.q_tile * Layout::tile_q, tile.first_kv, thread,
-                                    staging_warps * warp_threads);
+      uint64* full = shared_.side_full(side_.stage);
+      uint32 bytes = 0;
+      if constexpr (Plan::bit_mask) {
+        const int warpgroup = thread / warp_threads;  // whose rows this warp looks after
+        if (tile.verdicts != 0 && warpgroup < Plan::consumer_warpgroups) {
+          bytes = stage_mask_bits<Plan>(shared_.mask_rows(side_.stage), args_, work, stream, tile, warpgroup, full);
+        }
+      }
+      if constexpr (Layout::has_side_values) {
+        stage_side_values<Plan, Mods>(shared_.columns(side_.stage), shared_.diagonals(side_.stage), params_, context,
+                                      uniform, work.q_tile * Layout::tile_q, tile.first_kv, thread,
+                                      staging_warps * warp_threads);
+      }
       __syncwarp();
-      if (lane() == 0) barrier_arrive(shared_.side_full(side_.stage));
+      if (lane() == 0) barrier_arrive_expect(full, bytes);
       side_.advance();
     }
   }

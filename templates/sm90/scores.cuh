@@ -45,15 +45,16 @@ class ElementWalk {
   // i the row.
   template <class Body>
   __device__ __forceinline__ void block(int j, Body body) {
+    typename Mods::Column columns[2]{};
+    if constexpr (Mods::column_words > 0) {
+      load_pair<typename Mods::Column, Mods::column_words>(columns, place_.columns + 8 * j, Plan::tile_kv);
+    }
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
       const int offset = 8 * j + e;
+      const typename Mods::Column& column = columns[e];
       const float step = static_cast<float>(offset);
       const int kv_idx = min_int(place_.thread_kv + offset, last_kv_);
-      typename Mods::Column column{};
-      if constexpr (Mods::column_words > 0) {
-        column = load_words<typename Mods::Column, Mods::column_words>(place_.columns + offset, Plan::tile_kv);
-      }
       typename Mods::Diagonal current{};
       if constexpr (Mods::diagonal_words > 0) current = load_diagonal(-offset);
       body(e, 0, Element{rows_.q_idx[0], kv_idx, delta_[0] + step, delta_[0], step}, column, current);
@@ -84,15 +85,25 @@ template <class Mods, class = void>
 inline constexpr bool has_score_narrow = false;
 template <class Mods>
 inline constexpr bool has_score_narrow<Mods, decltype(void(&Mods::score_narrow))> = true;
+template <class Mods, class = void>
+inline constexpr bool has_dropped_dot = false;
+template <class Mods>
+inline constexpr bool has_dropped_dot<Mods, decltype(void(&Mods::dropped_dot))> = true;
+
+// Whether scores are other than unit * dot + (something of the row) by the time the softmax sees them. A term linear in
+// kv_idx is not, where the matrix product adds it.
+template <class Plan, class Mods>
+inline constexpr bool modifies_scores = Mods::has_score_mod && !Plan::bias_product;
 
 // Shifted scores of column block j from its raw dot products. `unit` is scale * log2(e).
 template <bool narrow, class Plan, class Mods>
 __device__ __forceinline__ void block_scores(float (&x)[4], const float* dots, int j, ElementWalk<Plan, Mods>& walk,
                                              const typename Mods::Params& params, const RowValues<Mods>& rows,
                                              float unit, const float (&shift)[2]) {
-  if constexpr (!Mods::has_score_mod) {
+  if constexpr (!modifies_scores<Plan, Mods>) {
+    // Said as one operation: the slow path multiplies the same dot products, and a shared product could not be fused.
 #pragma unroll
-    for (int n = 0; n < 4; ++n) x[n] = dots[n] * unit + shift[n / 2];
+    for (int n = 0; n < 4; ++n) x[n] = __fmaf_rn(dots[n], unit, shift[n / 2]);
   } else {
     walk.block(j, [&](int n, int i, const Element& element, const typename Mods::Column& column,
                       const typename Mods::Diagonal& diagonal) {
@@ -125,43 +136,79 @@ __device__ __forceinline__ void modify_scores(float (&scores)[Plan::tile_kv / 2]
   }
 }
 
-// Drops what the mask drops and what lies beyond kv_len. Whatever the score was, NaN included, it becomes `dropped`.
+// What a thread keeps of one of its rows: bit 8 (j % 4) + e of word j / 4 stands for column 8 j + e from its first.
+template <class Plan>
+struct KeptBits {
+  static constexpr int words = (Plan::tile_kv + 31) / 32;
+  uint32 word[words];
+};
+
+// Row i of the scores.
+template <class Plan>
+__device__ __forceinline__ void drop_scores(float (&scores)[Plan::tile_kv / 2], int i, const KeptBits<Plan>& kept,
+                                            float dropped) {
+#pragma unroll
+  for (int j = 0; j < Plan::tile_kv / 8; ++j) {
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      float& score = scores[4 * j + 2 * i + e];
+      score = (kept.word[j / 4] >> (8 * (j % 4) + e)) & 1u ? score : dropped;
+    }
+  }
+}
+
+// The keys that row i may keep: its band, or all there are where Mods has none.
+template <class Mods>
+__device__ __forceinline__ Band kept_band(const typename Mods::Params& params, const RowValues<Mods>& rows, int i) {
+  Band band{0, rows.context.kv_len};
+  if constexpr (Mods::mask_kind == MaskKind::band) {
+    const Band allowed = Mods::row_band(params, rows.context, rows.uniform, rows.row[i]);
+    band = Band{max_int(allowed.lo, 0), min_int(allowed.hi, band.hi)};
+  }
+  return band;
+}
+
 template <class Plan, class Mods>
-__device__ __forceinline__ void mask_scores(float (&scores)[Plan::tile_kv / 2], const typename Mods::Params& params,
-                                            const RowValues<Mods>& rows, const TilePlace& place, float dropped) {
-  if constexpr (Mods::mask_kind == MaskKind::general) {
-    const int kv_len = rows.context.kv_len;
-    ElementWalk<Plan, Mods> walk(rows, place);
+__device__ __forceinline__ KeptBits<Plan> band_bits(const Band& band, const TilePlace& place) {
+  KeptBits<Plan> kept;
 #pragma unroll
-    for (int j = 0; j < Plan::tile_kv / 8; ++j) {
-      walk.block(j, [&](int n, int i, const Element& element, const typename Mods::Column& column,
-                        const typename Mods::Diagonal& diagonal) {
-        const bool inside = place.thread_kv + 8 * j + n % 2 < kv_len;
-        const bool kept = Mods::keep(params, rows.context, rows.uniform, rows.row[i], column, diagonal, element);
-        scores[4 * j + n] = inside && kept ? scores[4 * j + n] : dropped;
-      });
-    }
+  for (int w = 0; w < KeptBits<Plan>::words; ++w) {
+    kept.word[w] = low_bits(band.hi - place.thread_kv - 32 * w);
+    if constexpr (Mods::mask_kind == MaskKind::band) kept.word[w] &= ~low_bits(band.lo - place.thread_kv - 32 * w);
+  }
+  return kept;
+}
+
+// Bits that came with the table; `row` is the row's.
+template <class Plan>
+__device__ __forceinline__ KeptBits<Plan> table_bits(const uint8* row, int first_kv) {
+  KeptBits<Plan> kept;
+  const int shift = 2 * (threadIdx.x % 4);
+  if constexpr (Plan::tile_kv == mask_block) {
+    const uint4 four = *reinterpret_cast<const uint4*>(row);
+    const uint32 words[4] = {four.x, four.y, four.z, four.w};
+#pragma unroll
+    for (int w = 0; w < KeptBits<Plan>::words; ++w) kept.word[w] = words[w] >> shift;
   } else {
+    const uint32* words = reinterpret_cast<const uint32*>(row) + first_kv % mask_block / 32;
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      Band band{0, rows.context.kv_len};
-      if constexpr (Mods::mask_kind == MaskKind::band) {
-        const Band kept = Mods::row_band(params, rows.context, rows.uniform, rows.row[i]);
-        band = Band{kept.lo, min_int(kept.hi, band.hi)};
-      }
-      const int lo = band.lo - place.thread_kv;
-      const int hi = band.hi - place.thread_kv;
+    for (int w = 0; w < KeptBits<Plan>::words; ++w) kept.word[w] = words[w] >> shift;
+  }
+  return kept;
+}
+
+// Drops what Mods::keep drops. Whatever the score was, NaN included, it becomes `dropped`.
+template <class Plan, class Mods>
+__device__ __forceinline__ void drop_unkept(float (&scores)[Plan::tile_kv / 2], const typename Mods::Params& params,
+                                            const RowValues<Mods>& rows, const TilePlace& place, float dropped) {
+  ElementWalk<Plan, Mods> walk(rows, place);
 #pragma unroll
-      for (int j = 0; j < Plan::tile_kv / 8; ++j) {
-#pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          const int offset = 8 * j + e;
-          float& score = scores[4 * j + 2 * i + e];
-          const bool kept = offset < hi && (Mods::mask_kind == MaskKind::none || offset >= lo);
-          score = kept ? score : dropped;
-        }
-      }
-    }
+  for (int j = 0; j < Plan::tile_kv / 8; ++j) {
+    walk.block(j, [&](int n, int i, const Element& element, const typename Mods::Column& column,
+                      const typename Mods::Diagonal& diagonal) {
+      const bool kept = Mods::keep(params, rows.context, rows.uniform, rows.row[i], column, diagonal, element);
+      scores[4 * j + n] = kept ? scores[4 * j + n] : dropped;
+    });
   }
 }
 

@@ -26,6 +26,17 @@ __device__ __forceinline__ Value load_words(const uint32* first_word, int words_
   return value;
 }
 
+// Two neighbouring values, the first at an even place.
+template <class Value, int words>
+__device__ __forceinline__ void load_pair(Value (&values)[2], const uint32* first_word, int words_stride) {
+#pragma unroll
+  for (int w = 0; w < words; ++w) {
+    const uint2 pair = *reinterpret_cast<const uint2*>(first_word + w * words_stride);
+    reinterpret_cast<uint32*>(&values[0])[w] = pair.x;
+    reinterpret_cast<uint32*>(&values[1])[w] = pair.y;
+  }
+}
+
 // Fills one stage; `thread` counts the staging threads. Indices are clamped: a mod never sees one beyond its length.
 template <class Plan, class Mods>
 __device__ __forceinline__ void stage_side_values(uint32* columns, uint32* diagonals,

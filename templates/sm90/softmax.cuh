@@ -49,16 +49,17 @@ class OnlineSoftmax {
     }
   }
 
+  // No row of this warp is waiting for its first key: speculate() may be tried. The same for the whole warp.
+  __device__ __forceinline__ bool settled() const { return settled_; }
+
   // What a score of row i must be shifted by.
   __device__ __forceinline__ float shift(int i) const { return -reference_[i]; }
 
   // One pass over a tile. `block(j, x)` gives the shifted scores of column block j in accumulator order; if `narrow`,
   // they are right only as long as no unshifted one is beyond +-`score_bound`. Returns false, and has changed nothing
-  // but `packed`, if a row of this warp waits for its first key, may have outgrown its reference or left the bound. NaN
-  // counts as outgrown.
+  // but `packed`, if a row of this warp may have outgrown its reference or left the bound. NaN counts as outgrown.
   template <bool narrow, class Block>
   __device__ __forceinline__ bool speculate(uint32 (&packed)[count / 2], Block block, float score_bound) {
-    if (!settled_) return false;
     float sum[4];
 #pragma unroll
     for (int j = 0; j < count / 4; ++j) {
@@ -142,6 +143,8 @@ class OnlineSoftmax {
   // Moves the reference of this warp's rows if one of them has outgrown it or meets its first key. The first reference
   // is the maximum itself, which makes a row with a single key exact.
   __device__ __forceinline__ bool move_reference(float (&scores)[count]) {
+    // The reference of bounded scores moves but once.
+    if (bounded && settled_) return false;
     float maximum[2];
     bool any = false;
 #pragma unroll

@@ -8,7 +8,7 @@
 //   classifier  each lane classifies one range of keys, a ballot collects the verdicts: first for groups of 32 tiles,
 //   so
 //               that long stretches of nothing cost one evaluation, then for the tiles of each group that is left.
-//   table       walks the block lists, undecided blocks first.
+//   table       walks the lists of undecided and of full blocks from their ends.
 #pragma once
 
 #include "arguments.cuh"
@@ -18,7 +18,10 @@ namespace attnc::sm90 {
 
 struct KvTile {
   int first_kv;
-  bool partial;
+  int verdicts;      // stage_partial and stage_dropped of each warpgroup, two bits each
+  // With bit masks: the verdicts of the table, before kv_len cut the tile, and places in the two rows' partial lists.
+  int listed = 0;
+  int positions[2] = {0, 0};
 };
 
 template <class Plan, class Mods, TileSource source>
@@ -35,7 +38,8 @@ class TileStream<Plan, Mods, TileSource::dense> {
     if (left_ == 0) return false;
     --left_;
     tile.first_kv = left_ * Plan::tile_kv;
-    tile.partial = Mods::mask_kind != MaskKind::none || tile.first_kv + Plan::tile_kv > kv_len_;
+    tile.verdicts = for_all_warpgroups(
+        Mods::mask_kind != MaskKind::none || tile.first_kv + Plan::tile_kv > kv_len_ ? stage_partial : 0);
     return true;
   }
 
@@ -72,7 +76,8 @@ class TileStream<Plan, Mods, TileSource::classifier> {
     }
     const int position = take_last(tiles_left_);
     tile.first_kv = tiles_first_kv_ + position * Plan::tile_kv;
-    tile.partial = ((tiles_partial_ >> position) & 1u) != 0 || tile.first_kv + Plan::tile_kv > context_.kv_len;
+    const bool partial = ((tiles_partial_ >> position) & 1u) != 0 || tile.first_kv + Plan::tile_kv > context_.kv_len;
+    tile.verdicts = for_all_warpgroups(partial ? stage_partial : 0);
     return true;
   }
 
@@ -105,66 +110,140 @@ class TileStream<Plan, Mods, TileSource::classifier> {
   uint32 tiles_partial_ = 0;
 };
 
+// One block row of a table. Each entry is met once, whatever the order of the lists; with ascending lists, the last
+// block comes first.
+class BlockRow {
+ public:
+  __device__ __forceinline__ BlockRow(const BlockTableArgument& table, int batch, int head, int row) {
+    const int64 count_at = batch * table.counts_batch_stride + head * table.counts_head_stride + row;
+    if (table.kv_num_blocks != nullptr) {
+      partial_left_ = table.kv_num_blocks[count_at];
+      const int64 first = first_partial(table, batch, head, row);
+      partial_list_ = first < 0 ? nullptr : table.kv_indices + first;
+    }
+    if (table.full_kv_num_blocks != nullptr) {
+      full_left_ = table.full_kv_num_blocks[count_at];
+      const int64 first = table.full_kv_offsets != nullptr
+                              ? table.full_kv_offsets[count_at]
+                              : batch * table.full_indices_batch_stride + head * table.full_indices_head_stride +
+                                    row * table.full_indices_row_stride;
+      full_list_ = first < 0 ? nullptr : table.full_kv_indices + first;
+    }
+    fetch_partial();
+    fetch_full();
+  }
+
+  // Where the partial list of a row begins, in entries from kv_indices; negative for the list of all blocks.
+  static __device__ __forceinline__ int64 first_partial(const BlockTableArgument& table, int batch, int head, int row) {
+    if (table.kv_offsets != nullptr) {
+      return table.kv_offsets[batch * table.counts_batch_stride + head * table.counts_head_stride + row];
+    }
+    return batch * table.indices_batch_stride + head * table.indices_head_stride + row * table.indices_row_stride;
+  }
+
+  // -1 when none is left.
+  __device__ __forceinline__ int last_block() const { return max_int(partial_block_, full_block_); }
+
+  // Takes `block` if it is the last one: how it stands to these rows, and its place in the partial list.
+  __device__ __forceinline__ int take(int block, int& position) {
+    position = partial_left_ - 1;
+    if (partial_block_ == block) {
+      --partial_left_;
+      fetch_partial();
+      return stage_partial;
+    }
+    if (full_block_ != block) return stage_partial | stage_dropped;
+    --full_left_;
+    fetch_full();
+    return 0;
+  }
+
+ private:
+  __device__ __forceinline__ void fetch_partial() {
+    partial_block_ = partial_left_ - 1;
+    if (partial_left_ > 0 && partial_list_ != nullptr) partial_block_ = partial_list_[partial_left_ - 1];
+  }
+  __device__ __forceinline__ void fetch_full() {
+    full_block_ = full_left_ - 1;
+    if (full_left_ > 0 && full_list_ != nullptr) full_block_ = full_list_[full_left_ - 1];
+  }
+
+  const int32* partial_list_ = nullptr;  // null: all blocks
+  const int32* full_list_ = nullptr;
+  int partial_left_ = 0;
+  int full_left_ = 0;
+  int partial_block_;
+  int full_block_;
+};
+
+// A q tile of 128 rows lies within one block row. One of 192 lies across two: it visits what either lists, and the
+// warpgroups of the other drop what theirs does not.
 template <class Plan, class Mods>
 class TileStream<Plan, Mods, TileSource::table> {
  public:
+  static constexpr int rows = Plan::consumer_warpgroups == 2 ? 1 : 2;
+
   __device__ __forceinline__ TileStream(const ForwardArguments& args, const typename Mods::Params&, const TileContext&,
                                         const WorkTile& work)
-      : kv_len_(args.kv_len), kv_block_(args.blocks.kv_block) {
-    const BlockTableArgument& table = args.blocks;
-    const int64 block_row = static_cast<int64>(work.q_tile) * tile_q_rows<Plan>() / table.q_block;
-    const int64 count_at = work.batch * table.counts_batch_stride + work.head * table.counts_head_stride + block_row;
-    if (table.kv_num_blocks != nullptr) {
-      partial_count_ = table.kv_num_blocks[count_at];
-      const int64 at = work.batch * table.indices_batch_stride + work.head * table.indices_head_stride +
-                       block_row * table.indices_row_stride;
-      partial_list_ = list_of(table.kv_indices, table.kv_offsets, count_at, at);
-    }
-    if (table.full_kv_num_blocks != nullptr) {
-      full_count_ = table.full_kv_num_blocks[count_at];
-      const int64 at = work.batch * table.full_indices_batch_stride + work.head * table.full_indices_head_stride +
-                       block_row * table.full_indices_row_stride;
-      full_list_ = list_of(table.full_kv_indices, table.full_kv_offsets, count_at, at);
+      : kv_len_(args.kv_len),
+        kv_block_(args.blocks.kv_block),
+        first_row_(work.q_tile * tile_q_rows<Plan>() / args.blocks.q_block),
+        split_(Plan::consumer_warpgroups),
+        lower_(args.blocks, work.batch, work.head, first_row_),
+        upper_(lower_) {
+    if constexpr (rows == 2) {
+      const int next_row = first_row_ + 1;
+      const int first_above = next_row * args.blocks.q_block;
+      if (first_above < args.q_len && first_above < (work.q_tile + 1) * tile_q_rows<Plan>()) {
+        split_ = (first_above - work.q_tile * tile_q_rows<Plan>()) / rows_per_warpgroup;
+        upper_ = BlockRow(args.blocks, work.batch, work.head, next_row);
+      }
     }
   }
 
   __device__ __forceinline__ bool next(KvTile& tile) {
     // A tile at or beyond kv_len, in the last block of an uneven length, is skipped.
     while (next_kv_ >= block_end_) {
-      if (position_ == partial_count_ + full_count_) return false;
-      partial_ = position_ < partial_count_;
-      const int32* list = partial_ ? partial_list_ : full_list_;
-      const int entry = partial_ ? position_ : position_ - partial_count_;
-      const int block = list != nullptr ? list[entry] : entry;
-      ++position_;
+      int block = lower_.last_block();
+      const bool two = rows == 2 && split_ < Plan::consumer_warpgroups;
+      if (two) block = max_int(block, upper_.last_block());
+      if (block < 0) return false;
+      const int lower = lower_.take(block, positions_[0]);
+      verdicts_ = for_all_warpgroups(lower);
+      if (two) {
+        const int all_above = 0x3f & -(1 << (2 * split_));
+        const int upper = upper_.take(block, positions_[rows - 1]);
+        verdicts_ = (verdicts_ & ~all_above) | (for_all_warpgroups(upper) & all_above);
+      }
       next_kv_ = block * kv_block_;
       block_end_ = min_int(next_kv_ + kv_block_, kv_len_);
     }
     tile.first_kv = next_kv_;
     next_kv_ += Plan::tile_kv;
-    tile.partial = partial_ || next_kv_ > kv_len_;
+    tile.verdicts = next_kv_ > kv_len_ ? verdicts_ | for_all_warpgroups(stage_partial) : verdicts_;
+    if constexpr (Plan::bit_mask) {
+      tile.listed = verdicts_;
+      tile.positions[0] = positions_[0];
+      tile.positions[1] = positions_[rows - 1];
+    }
     return true;
   }
 
- private:
-  // Null: the list of all blocks.
-  static __device__ __forceinline__ const int32* list_of(const int32* indices, const int32* offsets, int64 count_at,
-                                                         int64 strided_at) {
-    if (offsets == nullptr) return indices + strided_at;
-    const int32 offset = offsets[count_at];
-    return offset < 0 ? nullptr : indices + offset;
-  }
+  // First warpgroup of the second block row; Plan::consumer_warpgroups if there is only one.
+  __device__ __forceinline__ int split() const { return split_; }
+  __device__ __forceinline__ int first_row() const { return first_row_; }
 
+ private:
   int kv_len_;
   int kv_block_;
-  int partial_count_ = 0;
-  int full_count_ = 0;
-  const int32* partial_list_ = nullptr;
-  const int32* full_list_ = nullptr;
-  int position_ = 0;
+  int first_row_;
+  int split_;
+  BlockRow lower_;
+  BlockRow upper_;
+  int positions_[rows];
+  int verdicts_ = 0;
   int next_kv_ = 0;
   int block_end_ = 0;
-  bool partial_ = false;
 };
 
 }  // namespace attnc::sm90

@@ -91,6 +91,7 @@ TEST(Layout, LaunchArguments) {
   ATTNC_SAME(ForwardArguments, lse_partial);
   ATTNC_SAME(ForwardArguments, kv_splits);
   ATTNC_SAME(ForwardArguments, reserved);
+  ATTNC_SAME(ForwardArguments, mask_bits);
 #undef ATTNC_SAME
   source += fmt::format("static_assert(sizeof(ForwardArguments) == {}, \"size\");\n", sizeof(ForwardArguments));
   EXPECT_EQ(messages_of(source + body), "");
