@@ -114,9 +114,8 @@ struct BlockMaskFactory {
   static cuda::DeviceMaskSpec device_spec(const BlockMask::State& state, const BlockMaskOptions& options) {
     const ir::Program& program = state.recipe->program;
     const auto reads = [&program](Input which) {
-      return std::any_of(program.insts.begin(), program.insts.end(), [which](const ir::Inst& inst) {
-        return inst.op == Op::input && inst.input == which;
-      });
+      return std::any_of(program.insts.begin(), program.insts.end(),
+                         [which](const ir::Inst& inst) { return inst.op == Op::input && inst.input == which; });
     };
     cuda::DeviceMaskSpec spec;
     spec.program = program;
@@ -173,8 +172,8 @@ struct BlockMaskFactory {
       for (int batch = 0; batch < B; ++batch)
         for (int head = 0; head < H; ++head)
           for (int i = 0; i < a.q_blocks(); ++i)
-            merge_rows(a.rows().row(a.row_index(batch, head, i)), b.rows().row(b.row_index(batch, head, i)), state.host->rows,
-                       kind);
+            merge_rows(a.rows().row(a.row_index(batch, head, i)), b.rows().row(b.row_index(batch, head, i)),
+                       state.host->rows, kind);
     });
   }
 };
@@ -193,12 +192,12 @@ BlockMask BlockMask::create(const MaskMod& mask, int B, int H, int q_len, int kv
     recipe.declared = ir::lower({}, mask);
     recipe.program = passes::canonicalize(recipe.declared);
     recipe.separate_full_blocks = options.separate_full_blocks;
-    const ir::Bindings bindings =
-        bind_captures(recipe.program, recipe.declared, options.params, options.buffers, what);
-    const bool on_device = options.device.kind == Device::Kind::cuda && q_len > 0 && kv_len > 0 &&
-                           cuda::has_driver() && cuda::device_reads(bindings, options.device);
+    const ir::Bindings bindings = bind_captures(recipe.program, recipe.declared, options.params, options.buffers, what);
+    const bool on_device = options.device.kind == Device::Kind::cuda && q_len > 0 && kv_len > 0 && cuda::has_driver() &&
+                           cuda::device_reads(bindings, options.device);
     if (on_device)
-      state.built = std::make_unique<cuda::DeviceMask>(BlockMaskFactory::device_spec(state, options), bindings, options.stream);
+      state.built =
+          std::make_unique<cuda::DeviceMask>(BlockMaskFactory::device_spec(state, options), bindings, options.stream);
     else
       state.decide_on_host(bindings);
     state.build_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();

@@ -74,7 +74,8 @@ BlockRows rows_from_bits(const cuda::DeviceMaskContents& contents, const cuda::D
     for (int h = 0; h < heads; ++h)
       for (int i = 0; i < q_blocks; ++i) {
         const std::int64_t row =
-            (static_cast<std::int64_t>(from.batch == 1 ? 0 : b) * from.heads + (from.heads == 1 ? 0 : h)) * q_blocks + i;
+            (static_cast<std::int64_t>(from.batch == 1 ? 0 : b) * from.heads + (from.heads == 1 ? 0 : h)) * q_blocks +
+            i;
         for (int w = 0; w < contents.words; ++w) {
           const auto at = static_cast<std::size_t>(row * contents.words + w);
           const std::uint32_t full = contents.full[at], present = full | contents.partial[at];
@@ -100,8 +101,8 @@ const BlockMaskHostSide& BlockMask::State::view() const {
       host->rows = rows_from_bits(contents, spec, batch, heads, q_blocks(), kv_blocks());
       host->stats = contents.stats;
       const std::int64_t copies = static_cast<std::int64_t>(batch) * heads / (spec.batch * spec.heads);
-      for (std::int64_t* count : {&host->stats.proved_full, &host->stats.proved_empty, &host->stats.evaluated,
-                                  &host->stats.overflowing_rows})
+      for (std::int64_t* count :
+           {&host->stats.proved_full, &host->stats.proved_empty, &host->stats.evaluated, &host->stats.overflowing_rows})
         *count *= copies;
     }
     host->stats.build_ms = build_ms;

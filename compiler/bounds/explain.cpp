@@ -62,13 +62,14 @@ std::string explain_classifier(const ir::Program& program, const ClassifierProgr
     text += "tiles: without a BlockMask, a GPU kernel classifies them itself; nothing it reads varies inside a block\n";
   else
     text += fmt::format(
-        "tiles: without a BlockMask, a GPU kernel classifies them itself, by minima and maxima of {} that a small kernel "
+        "tiles: without a BlockMask, a GPU kernel classifies them itself, by minima and maxima of {} that a small "
+        "kernel "
         "takes before each launch\n",
         names);
-  return text + "       with a BlockMask, its tables decide and nothing is classified: worth it where one mask serves "
-                "many calls\n";
+  return text +
+         "       with a BlockMask, its tables decide and nothing is classified: worth it where one mask serves "
+         "many calls\n";
 }
-
 
 std::string explain_mask(const ir::Program& program, const Knowledge& knowledge, const Box& box) {
   if (program.mask == ir::no_value) return "mask: none; every key is kept\n";

@@ -32,11 +32,11 @@ struct ParamLayout {
     int rank;
     std::int32_t offset_bytes;
   };
-  std::vector<Scalar> params;   ///< in the program's order
-  std::vector<View> buffers;    ///< likewise, then the tables of extrema
+  std::vector<Scalar> params;          ///< in the program's order
+  std::vector<View> buffers;           ///< likewise, then the tables of extrema
   std::vector<ExtremaTables> extrema;  ///< to be filled and bound before each launch
   int extrema_granule = 64;            ///< elements per run
-  std::int32_t size_bytes = 8;  ///< a multiple of 8, never 0
+  std::int32_t size_bytes = 8;         ///< a multiple of 8, never 0
 };
 
 ParamLayout param_layout(const ir::Program& program);

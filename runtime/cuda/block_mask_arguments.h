@@ -29,8 +29,6 @@ struct MaskArguments {
   MaskListArguments q;
   std::int32_t* work_order = nullptr;
   MaskTally* tally = nullptr;
-  std::uint32_t* element_bits = nullptr;
-  std::int64_t bits_capacity = 0;
   std::int32_t batch = 1;
   std::int32_t heads = 1;
   std::int32_t q_len = 0;

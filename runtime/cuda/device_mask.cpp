@@ -83,9 +83,10 @@ bool device_reads(const ir::Bindings& bindings, Device device) {
     ++(result == CUDA_SUCCESS || info.reads_pageable_memory ? read : others);
   }
   if (read > 0 && others > 0) {
-    throw Error(ErrorCode::invalid_argument,
-                "attnc: BlockMask: some captured buffers are in device memory and some in ordinary host memory; copy all "
-                "to the device");
+    throw Error(
+        ErrorCode::invalid_argument,
+        "attnc: BlockMask: some captured buffers are in device memory and some in ordinary host memory; copy all "
+        "to the device");
   }
   return others == 0;
 }
@@ -117,14 +118,15 @@ struct DeviceMask::State {
     args.separate_full_blocks = spec.separate_full_blocks;
     // Every block is in one list at most.
     const std::int64_t blocks = kv_rows() * args.kv_blocks;
-    const std::int64_t capacity =
-        std::min(blocks, std::max<std::int64_t>(spec.max_list_bytes / static_cast<std::int64_t>(sizeof(std::int32_t)), 0));
+    const std::int64_t capacity = std::min(
+        blocks, std::max<std::int64_t>(spec.max_list_bytes / static_cast<std::int64_t>(sizeof(std::int32_t)), 0));
     args.kv.capacity = args.q.capacity = std::min<std::int64_t>(capacity, 0x7fffffff);
     const std::int64_t most = std::max({kv_rows() * args.words, 2 * kv_rows(), 2 * q_rows()});
     if (groups() > 0x7fffffff || most > 0x7fffffff) {
-      throw Error(ErrorCode::invalid_argument,
-                  "attnc: BlockMask: more than 2^31 rows or words of blocks cannot be decided on a GPU; use larger block "
-                  "sizes or fewer heads");
+      throw Error(
+          ErrorCode::invalid_argument,
+          "attnc: BlockMask: more than 2^31 rows or words of blocks cannot be decided on a GPU; use larger block "
+          "sizes or fewer heads");
     }
     // Few squares are shared by warps, a few rows each.
     const std::int64_t squares = groups() * ceil_div(args.q_blocks, 32) * args.words;
@@ -177,11 +179,12 @@ struct DeviceMask::State {
 
   void launch(CUfunction kernel, std::int64_t blocks, int block_threads, CUstream stream, void** arguments) const {
     if (blocks > 0x7fffffff) {
-      throw Error(ErrorCode::invalid_argument, "attnc: BlockMask: more blocks than one launch can decide; use larger "
-                                               "block sizes or fewer heads");
+      throw Error(ErrorCode::invalid_argument,
+                  "attnc: BlockMask: more blocks than one launch can decide; use larger "
+                  "block sizes or fewer heads");
     }
-    check(driver().launch_kernel(kernel, static_cast<unsigned>(blocks), 1, 1, static_cast<unsigned>(block_threads), 1, 1,
-                                 0, stream, arguments, nullptr),
+    check(driver().launch_kernel(kernel, static_cast<unsigned>(blocks), 1, 1, static_cast<unsigned>(block_threads), 1,
+                                 1, 0, stream, arguments, nullptr),
           "building a block mask");
   }
 
@@ -204,8 +207,9 @@ DeviceMask::DeviceMask(DeviceMaskSpec spec, const ir::Bindings& bindings, void* 
   s.device = device_info(s.spec.device.index);
   const ContextScope context(s.device);
   const auto queue = static_cast<CUstream>(stream);
-  refuse_capture(queue, "BlockMask::create allocates and cannot be captured into a graph; create the mask before, and "
-                        "capture its rebuild()");
+  refuse_capture(queue,
+                 "BlockMask::create allocates and cannot be captured into a graph; create the mask before, and "
+                 "capture its rebuild()");
   s.set_shape();
   s.find_kernels();
   s.memory.allocate(s.carve(0), queue);
@@ -232,9 +236,10 @@ void DeviceMask::build(const ir::Bindings& bindings, void* stream) {
   if (!source.layout.extrema.empty()) {
     const std::int64_t bytes = extrema_bytes(source.layout, bound);
     if (bytes > s.extrema.bytes()) {
-      refuse_capture(queue, "BlockMask::rebuild: a captured buffer has grown since the mask was made, so that memory "
-                            "is needed, and the stream is being captured into a graph; rebuild once before the "
-                            "capture");
+      refuse_capture(queue,
+                     "BlockMask::rebuild: a captured buffer has grown since the mask was made, so that memory "
+                     "is needed, and the stream is being captured into a graph; rebuild once before the "
+                     "capture");
       s.extrema.allocate(bytes, queue);
     }
     enqueue_extrema(source.layout, bound, s.extrema.get(), s.tables->extrema, queue);
@@ -256,8 +261,7 @@ void DeviceMask::build(const ir::Bindings& bindings, void* stream) {
   const std::int64_t strips = s.groups() * args.sections * args.words;
   s.launch(s.tables->count, ceil_div(s.kv_rows() + strips, warps), threads, queue, without);
   s.launch(s.tables->scan, 2, scan_threads, queue, without);
-  s.launch(s.tables->fill, ceil_div(s.kv_rows() + strips + ceil_div(s.kv_rows(), 32), warps), threads, queue,
-           without);
+  s.launch(s.tables->fill, ceil_div(s.kv_rows() + strips + ceil_div(s.kv_rows(), 32), warps), threads, queue, without);
   s.last_stream = queue;
 }
 

@@ -18,7 +18,7 @@ namespace attnc::cuda {
 struct DeviceMaskSpec {
   ir::Program program;  ///< canonicalized; its mask decides
   Device device;
-  int batch = 1, heads = 1;  ///< those the mask tells apart
+  int batch = 1, heads = 1;   ///< those the mask tells apart
   int q_len = 1, kv_len = 1;  ///< at least 1
   BlockSize block_size;
   bool separate_full_blocks = true;
@@ -41,7 +41,8 @@ struct DeviceMaskLists {
 };
 
 /// Whether the device reads all captured buffers. False if none of them is: they are then for the host to read.
-/// Throws Error(invalid_argument) if some are and some are not, and Error(no_device) for an ordinal that does not exist.
+/// Throws Error(invalid_argument) if some are and some are not, and Error(no_device) for an ordinal that does not
+/// exist.
 bool device_reads(const ir::Bindings& bindings, Device device);
 
 class DeviceMask {
@@ -52,8 +53,8 @@ class DeviceMask {
   DeviceMask(const DeviceMask&) = delete;
   DeviceMask& operator=(const DeviceMask&) = delete;
 
-  /// Enqueues the build on `stream`, from buffers that the device reads: neither waits nor, unless a captured buffer has grown, allocates. Legal under
-  /// capture in that case.
+  /// Enqueues the build on `stream`, from buffers that the device reads: neither waits nor, unless a captured buffer
+  /// has grown, allocates. Legal under capture in that case.
   void build(const ir::Bindings& bindings, void* stream);
 
   const DeviceMaskSpec& spec() const;

@@ -91,7 +91,8 @@ std::int64_t extrema_bytes(const ParamLayout& layout, const ir::Bindings& bindin
   std::int64_t bytes = 0;
   for (const ExtremaTables& table : layout.extrema) {
     const ir::BoundBuffer& source = bindings.buffers[static_cast<std::size_t>(table.source_slot)];
-    bytes += bytes_of(table_of(table, source, layout.extrema_granule)) * ((table.minimum_slot >= 0) + (table.maximum_slot >= 0));
+    bytes += bytes_of(table_of(table, source, layout.extrema_granule)) *
+             ((table.minimum_slot >= 0) + (table.maximum_slot >= 0));
   }
   return bytes;
 }

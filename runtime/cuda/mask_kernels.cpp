@@ -123,8 +123,9 @@ TableKernels::TableKernels(const DeviceInfo& device, const std::string& cache_di
 std::shared_ptr<const MaskKernels> MaskKernels::get(const ir::Program& program, int granule, const DeviceInfo& device,
                                                     const std::string& cache_dir, const LogCallback& log) {
   const std::string key = fmt::format("{} {} {}\n{}", device.ordinal, granule, cache_dir, ir::print(program, true));
-  return find_or_make<MaskKernels>(
-      key, [&] { return std::shared_ptr<const MaskKernels>(new MaskKernels(program, granule, device, cache_dir, log)); });
+  return find_or_make<MaskKernels>(key, [&] {
+    return std::shared_ptr<const MaskKernels>(new MaskKernels(program, granule, device, cache_dir, log));
+  });
 }
 
 MaskKernels::MaskKernels(const ir::Program& program, int granule, const DeviceInfo& device,

@@ -37,9 +37,7 @@ struct Arguments {
   Lists q;
   int32* work_order;  // [groups, q_blocks]: q blocks of a group, those with most kv blocks first
   Tally* tally;
-  uint32* element_bits;  // [bits_capacity, q_block, ceil(kv_block / 32)] by position in kv.indices; null: not wanted
-  int64 bits_capacity;   // blocks
-  int32 batch;           // those the mask tells apart
+  int32 batch;  // those the mask tells apart
   int32 heads;
   int32 q_len;
   int32 kv_len;
@@ -47,8 +45,8 @@ struct Arguments {
   int32 kv_block;
   int32 q_blocks;
   int32 kv_blocks;
-  int32 words;     // of a row of a plane
-  int32 sections;  // of the q side
+  int32 words;                 // of a row of a plane
+  int32 sections;              // of the q side
   int32 rows_per_warp;         // of a square of 32 x 32 blocks: 4 or 32
   int32 words_per_step;        // a warp of the exact pass takes at once: 1 or 32
   int32 separate_full_blocks;  // 0: full blocks are listed as partial

@@ -117,8 +117,10 @@ __forceinline__ Seen look_at_block(const typename Mask::Params& params, const Ti
     int q_first, q_last, kv_first, kv_last;
     if (part < 0) {
       // Steps coprime to any block: neighbours, both parities, both ends.
-      const int y = lane < 4 ? lane / 2 * (height - 1) : static_cast<int>((lane * 37u + 1u) % static_cast<uint32>(height));
-      const int x = lane < 4 ? lane % 2 * (width - 1) : static_cast<int>((lane * 53u + (lane & 1u)) % static_cast<uint32>(width));
+      const int y =
+          lane < 4 ? lane / 2 * (height - 1) : static_cast<int>((lane * 37u + 1u) % static_cast<uint32>(height));
+      const int x =
+          lane < 4 ? lane % 2 * (width - 1) : static_cast<int>((lane * 53u + (lane & 1u)) % static_cast<uint32>(width));
       q_first = q_last = block.q_first + y;
       kv_first = kv_last = block.kv_first + x;
     } else {

@@ -22,9 +22,9 @@ struct Arguments {
   int64 inner;                  // elements of the dimensions after the one summed up
   int64 outer;                  // elements of all others together
   int32 element;
-  int32 runs;    // ceil(extent / granule); the table has levels * runs entries in the dimension
+  int32 runs;     // ceil(extent / granule); the table has levels * runs entries in the dimension
   int32 granule;  // at most max_granule
-  int32 levels;  // at most max_levels
+  int32 levels;   // at most max_levels
 };
 
 inline constexpr int max_levels = 7;

@@ -99,8 +99,8 @@ __forceinline__ void scan(const Arguments& args) {
       if (q_side) {
         const uint32 kind = index >= rows, row = index - kind * rows;
         const uint32 group = row / static_cast<uint32>(args.kv_blocks), column = row - group * args.kv_blocks;
-        const int32* counts = lists.section_counts +
-                              (static_cast<int64>(group) * args.sections * 2 + kind) * args.kv_blocks + column;
+        const int32* counts =
+            lists.section_counts + (static_cast<int64>(group) * args.sections * 2 + kind) * args.kv_blocks + column;
 #pragma unroll 1
         for (int section = 0; section < args.sections; ++section) own += counts[2ll * section * args.kv_blocks];
         lists.counts[index] = own;
@@ -118,8 +118,8 @@ __forceinline__ void scan(const Arguments& args) {
     __syncthreads();
     const int sum_of_warp = warp_sums[lane];
     __syncthreads();
-    const int before_warp = static_cast<int>(
-        __reduce_add_sync(all_lanes, static_cast<uint32>(lane < warp ? sum_of_warp : 0)));
+    const int before_warp =
+        static_cast<int>(__reduce_add_sync(all_lanes, static_cast<uint32>(lane < warp ? sum_of_warp : 0)));
     const int64 offset = before_all + before_warp + before - own;
     if (index < 2 * rows) lists.offsets[index] = offset + own <= lists.capacity ? static_cast<int32>(offset) : -1;
     before_all += static_cast<int>(__reduce_add_sync(all_lanes, static_cast<uint32>(sum_of_warp)));

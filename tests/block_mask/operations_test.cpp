@@ -213,9 +213,8 @@ TEST(Operations, RebuildTakesNewValues) {
 
 TEST(Operations, LoadedTablesCanBeForAGpu) {
   const BlockMask made = make(causal());
-  const BlockMask loaded = BlockMask::from_kv_blocks(made.kv_num_blocks(), made.kv_indices(),
-                                                     made.full_kv_num_blocks(), made.full_kv_indices(), 1, 1, 1000,
-                                                     1000, {}, Device::cuda(1));
+  const BlockMask loaded = BlockMask::from_kv_blocks(made.kv_num_blocks(), made.kv_indices(), made.full_kv_num_blocks(),
+                                                     made.full_kv_indices(), 1, 1, 1000, 1000, {}, Device::cuda(1));
   EXPECT_EQ(loaded.device(), Device::cuda(1));
   EXPECT_EQ(loaded.to_dense(), made.to_dense());
   EXPECT_FALSE(loaded == made) << "they live on different devices";

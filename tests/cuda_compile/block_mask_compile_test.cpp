@@ -4,10 +4,14 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cstddef>
+
+#include "compiler/bounds/bounds.h"
 #include "compiler/cuda/block_mask_source.h"
 #include "compiler/ir/lower.h"
 #include "compiler/passes/passes.h"
 #include "dsl/stock.h"
+#include "runtime/cuda/block_mask_arguments.h"
 #include "runtime/cuda/compile.h"
 #include "runtime/cuda/nvrtc_api.h"
 #include "tests/support/mod_cases.h"
@@ -76,8 +80,77 @@ TEST(BlockMaskCompile, RandomMasks) {
   if (!has_nvrtc()) GTEST_SKIP() << "no NVRTC";
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     const ModCase mod = random_mod(seed);
-    if (!mod.mask.is_everything()) expect_mask_compiles(program_of(mod.mask), 16, "sm_80", fmt::format("seed {}", seed));
+    if (!mod.mask.is_everything())
+      expect_mask_compiles(program_of(mod.mask), 16, "sm_80", fmt::format("seed {}", seed));
   }
+}
+
+TEST(BlockMaskLayout, HostAndDeviceAgree) {
+  if (!has_nvrtc()) GTEST_SKIP() << "no NVRTC";
+  std::string source = "#include \"block_mask/arguments.cuh\"\n#include \"block_mask/extrema.cuh\"\n";
+#define ATTNC_SAME(space, device, host, field)                                                                       \
+  source += fmt::format("static_assert(__INTADDR__(&(((attnc::{0}::{1}*)0)->{2})) == {3}, \"{1}::{2}\");\n", #space, \
+                        #device, #field, offsetof(cuda::host, field))
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, partial);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, full);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, kv);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, q);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, work_order);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, tally);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, batch);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, heads);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, q_len);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, kv_len);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, q_block);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, kv_block);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, q_blocks);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, kv_blocks);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, words);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, sections);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, rows_per_warp);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, words_per_step);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, separate_full_blocks);
+  ATTNC_SAME(block_mask, Lists, MaskListArguments, counts);
+  ATTNC_SAME(block_mask, Lists, MaskListArguments, offsets);
+  ATTNC_SAME(block_mask, Lists, MaskListArguments, indices);
+  ATTNC_SAME(block_mask, Lists, MaskListArguments, section_counts);
+  ATTNC_SAME(block_mask, Lists, MaskListArguments, capacity);
+  ATTNC_SAME(block_mask, Tally, MaskTally, evaluated);
+  ATTNC_SAME(block_mask, Tally, MaskTally, evaluated_full);
+  ATTNC_SAME(block_mask, Tally, MaskTally, evaluated_partial);
+  ATTNC_SAME(block_mask, Tally, MaskTally, full);
+  ATTNC_SAME(block_mask, Tally, MaskTally, overflowing_rows);
+  ATTNC_SAME(extrema, Arguments, ExtremaArguments, source);
+  ATTNC_SAME(extrema, Arguments, ExtremaArguments, minima);
+  ATTNC_SAME(extrema, Arguments, ExtremaArguments, maxima);
+  ATTNC_SAME(extrema, Arguments, ExtremaArguments, stride_elems);
+  ATTNC_SAME(extrema, Arguments, ExtremaArguments, extent);
+  ATTNC_SAME(extrema, Arguments, ExtremaArguments, outer_stride_elems);
+  ATTNC_SAME(extrema, Arguments, ExtremaArguments, outer_extent);
+  ATTNC_SAME(extrema, Arguments, ExtremaArguments, inner);
+  ATTNC_SAME(extrema, Arguments, ExtremaArguments, outer);
+  ATTNC_SAME(extrema, Arguments, ExtremaArguments, element);
+  ATTNC_SAME(extrema, Arguments, ExtremaArguments, runs);
+  ATTNC_SAME(extrema, Arguments, ExtremaArguments, granule);
+  ATTNC_SAME(extrema, Arguments, ExtremaArguments, levels);
+#undef ATTNC_SAME
+  source += fmt::format("static_assert(sizeof(attnc::block_mask::Arguments) == {}, \"size\");\n",
+                        sizeof(cuda::MaskArguments));
+  source += fmt::format("static_assert(sizeof(attnc::extrema::Arguments) == {}, \"size\");\n",
+                        sizeof(cuda::ExtremaArguments));
+  source +=
+      fmt::format("static_assert(attnc::block_mask::section_rows == {}, \"sections\");\n", cuda::mask_section_rows);
+  source +=
+      fmt::format("static_assert(attnc::extrema::threads == {} && attnc::extrema::runs_per_block == {}, \"launch\");\n",
+                  cuda::extrema_threads, cuda::extrema_runs_per_block);
+  source +=
+      fmt::format("static_assert(attnc::extrema::max_levels == {}, \"levels\");\n", bounds::ClassifierProgram::levels);
+  source += "extern \"C\" __global__ void attnc_forward() {}\n";
+  EXPECT_NO_THROW(cuda::compile(source, plan::target_from_name("sm_80")));
+  EXPECT_THROW(cuda::compile(source + "static_assert(sizeof(attnc::block_mask::Tally) == 1, \"\");\n",
+                             plan::target_from_name("sm_80")),
+               Error)
+      << "the test itself can fail";
 }
 
 TEST(BlockMaskCompile, SignatureNamesWhatMatters) {
@@ -85,14 +158,16 @@ TEST(BlockMaskCompile, SignatureNamesWhatMatters) {
   const auto signature = [&](const MaskMod& mask, int granule, const char* target) {
     return cuda::make_block_mask_signature(program_of(mask), granule, plan::target_from_name(target), "13.0", flags);
   };
-  const auto window = [](const char* name) { return mask_mod(fmt::format("q_idx - kv_idx < {}", name),
-                                                             {{{name, Type::i32, 0, 0, true}}, {}}); };
+  const auto window = [](const char* name) {
+    return mask_mod(fmt::format("q_idx - kv_idx < {}", name), {{{name, Type::i32, 0, 0, true}}, {}});
+  };
   const std::string base = signature(stock::causal(), 64, "sm_90a");
   EXPECT_EQ(base, signature(stock::causal(), 64, "sm_90a"));
   EXPECT_NE(base, signature(stock::causal(), 64, "sm_80"));
   EXPECT_NE(base, signature(stock::sliding_window(64), 64, "sm_90a"));
   EXPECT_NE(signature(stock::document(), 64, "sm_90a"), signature(stock::document(), 16, "sm_90a"));
-  EXPECT_EQ(signature(window("alpha"), 64, "sm_90a"), signature(window("beta"), 64, "sm_90a")) << "names are not meaning";
+  EXPECT_EQ(signature(window("alpha"), 64, "sm_90a"), signature(window("beta"), 64, "sm_90a"))
+      << "names are not meaning";
 }
 
 }  // namespace

@@ -63,7 +63,8 @@ void expect_lists(const BlockMask& mask, bool q_side, const std::string& what) {
       ASSERT_EQ(lists.counts[of_device], counts[at]) << what << " kind " << kind << " row " << row;
       ASSERT_EQ(lists.offsets[of_device], entries) << what << " kind " << kind << " row " << row;
       for (int i = 0; i < counts[at]; ++i)
-        ASSERT_EQ(lists.indices[static_cast<std::size_t>(entries + i)], indices[at * width + static_cast<std::size_t>(i)])
+        ASSERT_EQ(lists.indices[static_cast<std::size_t>(entries + i)],
+                  indices[at * width + static_cast<std::size_t>(i)])
             << what << " kind " << kind << " row " << row << " entry " << i;
       entries += counts[at];
     }
@@ -116,7 +117,8 @@ void expect_exact(const ModCase& mod, const Shape& shape, int B, int H, bool aga
     const std::string what = fmt::format("{} {} x {} in {} x {}, separate {}", mod.name, shape.q_len, shape.kv_len,
                                          shape.size.q, shape.size.kv, separate);
     ASSERT_NE(BlockMaskAccess::built_on_device(mask), nullptr);
-    ASSERT_EQ(mask.to_dense(), host.to_dense()) << what << "\ndevice\n" << mask.to_string() << "host\n"
+    ASSERT_EQ(mask.to_dense(), host.to_dense()) << what << "\ndevice\n"
+                                                << mask.to_string() << "host\n"
                                                 << host.to_string();
     if (against_brute_force && separate && program.mask != ir::no_value) {
       const ir::Bindings bindings = bind_captures(program, declared, params, host_buffers, "test");
@@ -136,8 +138,8 @@ void expect_exact(const ModCase& mod, const Shape& shape, int B, int H, bool aga
 TEST(DeviceMask, NamedMasks) {
   ATTNC_REQUIRE_GPU();
   const Shape shapes[] = {
-      {1, 1, {16, 16}},         {63, 65, {16, 32}},       {257, 129, {32, 16}}, {243, 243, {128, 128}},
-      {1000, 500, {64, 128}},   {300, 1025, {512, 48}},   {1100, 700, {16, 16}},
+      {1, 1, {16, 16}},       {63, 65, {16, 32}},     {257, 129, {32, 16}},  {243, 243, {128, 128}},
+      {1000, 500, {64, 128}}, {300, 1025, {512, 48}}, {1100, 700, {16, 16}},
   };
   for (const ModCase& mod : mask_cases())
     for (const Shape& shape : shapes) {
@@ -305,16 +307,18 @@ TEST(DeviceMask, AttentionTakesThem) {
       const BlockMask whole = create(mod.mask, 1, 1);
       const BlockMask per_head = create(mod.mask, 2, 4);
       const BlockMask causal = create(stock::causal(), 1, 1);
-      const BlockMask beyond =
-          create(mask_mod([](Index, Index, Index q, Index kv) { return q - kv >= 200; }), 1, 1);
-      const BlockMask loaded = BlockMask::from_kv_blocks(whole.kv_num_blocks(), whole.kv_indices(),
-                                                         whole.full_kv_num_blocks(), whole.full_kv_indices(), 1, 1,
-                                                         1100, 900, size, Device::cuda());
+      const BlockMask beyond = create(mask_mod([](Index, Index, Index q, Index kv) { return q - kv >= 200; }), 1, 1);
+      const BlockMask loaded =
+          BlockMask::from_kv_blocks(whole.kv_num_blocks(), whole.kv_indices(), whole.full_kv_num_blocks(),
+                                    whole.full_kv_indices(), 1, 1, 1100, 900, size, Device::cuda());
       EXPECT_EQ(loaded, whole);
       EXPECT_EQ(per_head.slice(1, 2), whole);
       const std::pair<const char*, BlockMask> masks[] = {
-          {"whole", whole},   {"per head", per_head}, {"and", causal & ~beyond},
-          {"loaded", loaded}, {"slice", per_head.slice(std::nullopt, 3)},
+          {"whole", whole},
+          {"per head", per_head},
+          {"and", causal & ~beyond},
+          {"loaded", loaded},
+          {"slice", per_head.slice(std::nullopt, 3)},
       };
       for (const auto& [name, mask] : masks) {
         device.poison(problem);

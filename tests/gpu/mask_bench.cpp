@@ -28,7 +28,8 @@ std::vector<std::int32_t> documents(int tokens, int mean_length) {
   std::vector<std::int32_t> doc(static_cast<std::size_t>(tokens));
   std::int32_t id = 0;
   for (std::size_t at = 0; at < doc.size(); ++id) {
-    const std::size_t length = static_cast<std::size_t>(mean_length) / 2 + random() % static_cast<std::uint64_t>(mean_length);
+    const std::size_t length =
+        static_cast<std::size_t>(mean_length) / 2 + random() % static_cast<std::uint64_t>(mean_length);
     for (std::size_t end = std::min(at + length, doc.size()); at < end; ++at) doc[at] = id;
   }
   return doc;
@@ -71,8 +72,7 @@ double graph_ms(const Stream& stream, int repetitions, Body&& body) {
   body();
   check(driver().stream_end_capture(stream.get(), &graph), "capture");
   check(driver().graph_instantiate(&exec, graph, 0), "instantiate");
-  const double ms =
-      device_ms(stream, repetitions, [&] { check(driver().graph_launch(exec, stream.get()), "launch"); });
+  const double ms = device_ms(stream, repetitions, [&] { check(driver().graph_launch(exec, stream.get()), "launch"); });
   driver().graph_exec_destroy(exec);
   driver().graph_destroy(graph);
   return ms;
@@ -110,11 +110,11 @@ void time_build(const char* name, const MaskMod& mask_mod, int tokens, const Str
   }
   const double graph = graph_ms(stream, 30, [&] { mask.rebuild(anew); });
   const double bytes = static_cast<double>(mask.device_bytes());
-  fmt::print("build {:<16} {:>8} tokens: {} {:.1f} ms; create and wait {:.3f} ms; rebuild {:.4f} ms on the device, {:.4f} ms "
-             "in a graph, {:.4f} ms on the host; {:.1f} MB; {} partial, {} full, {} rows over\n",
-             name, tokens, first ? "first use" : "first create", first_ms, median(create), rebuild, graph,
-             median(rebuild_host), bytes / 1e6, mask.partial_blocks(), mask.full_blocks(),
-             mask.stats().overflowing_rows);
+  fmt::print(
+      "build {:<16} {:>8} tokens: {} {:.1f} ms; create and wait {:.3f} ms; rebuild {:.4f} ms on the device, {:.4f} ms "
+      "in a graph, {:.4f} ms on the host; {:.1f} MB; {} partial, {} full, {} rows over\n",
+      name, tokens, first ? "first use" : "first create", first_ms, median(create), rebuild, graph,
+      median(rebuild_host), bytes / 1e6, mask.partial_blocks(), mask.full_blocks(), mask.stats().overflowing_rows);
   std::fflush(stdout);
 }
 
@@ -134,7 +134,9 @@ void time_attention(const char* name, const MaskMod& mask_mod, int tokens, int h
   DeviceBytes doc_memory(doc.size() * 4);
   doc_memory.write(doc.data(), doc.size() * 4);
   const BufferValue doc_value{"doc", TensorView(static_cast<const void*>(doc_memory.data()), DType::i32, {tokens})};
-  const auto view = [&](int i) { return TensorView(tensors[static_cast<std::size_t>(i)].data(), DType::bf16, {1, heads, tokens, 128}); };
+  const auto view = [&](int i) {
+    return TensorView(tensors[static_cast<std::size_t>(i)].data(), DType::bf16, {1, heads, tokens, 128});
+  };
   AttentionOptions attention_options;
   attention_options.mask_mod = mask_mod;
   attention_options.dtype = DType::bf16;
@@ -150,7 +152,9 @@ void time_attention(const char* name, const MaskMod& mask_mod, int tokens, int h
   with.stream = without.stream = stream.get();
   with.buffers = without.buffers = {&doc_value, 1};
   with.block_mask = &mask;
-  const auto run = [&](const ForwardOptions& forward) { attention.forward(view(0), view(1), view(2), view(3), forward); };
+  const auto run = [&](const ForwardOptions& forward) {
+    attention.forward(view(0), view(1), view(2), view(3), forward);
+  };
   for (int i = 0; i < 3; ++i) run(with), run(without);
   const double tabled = device_ms(stream, 30, [&] { run(with); });
   const double free_ms = device_ms(stream, 30, [&] { run(without); });
@@ -158,9 +162,10 @@ void time_attention(const char* name, const MaskMod& mask_mod, int tokens, int h
     mask.rebuild({stream.get(), {}, {&doc_value, 1}});
     run(with);
   });
-  fmt::print("attention {:<16} {:>7} tokens, documents of {:>5}: tables {:.4f} ms, no table {:.4f} ms ({:.3f}), rebuilt each "
-             "call {:.4f} ms\n",
-             name, tokens, mean_length, tabled, free_ms, free_ms / tabled, anew);
+  fmt::print(
+      "attention {:<16} {:>7} tokens, documents of {:>5}: tables {:.4f} ms, no table {:.4f} ms ({:.3f}), rebuilt each "
+      "call {:.4f} ms\n",
+      name, tokens, mean_length, tabled, free_ms, free_ms / tabled, anew);
   std::fflush(stdout);
 }
 
@@ -179,7 +184,8 @@ int run() {
     first = false;
   }
   for (const auto& [tokens, heads] : {std::pair(8192, 16), std::pair(32768, 4), std::pair(131072, 1)})
-    for (const int mean_length : {512, 4096}) time_attention("document_causal", document, tokens, heads, mean_length, stream);
+    for (const int mean_length : {512, 4096})
+      time_attention("document_causal", document, tokens, heads, mean_length, stream);
   return 0;
 }
 
