@@ -25,9 +25,19 @@ struct Tile {
   int warps, rows_per_warp, tile_kv, step_kv, stages, min_blocks;
 };
 
+/// How many registers of its own the mods' work on a score needs: with more of it, a warp holds fewer scores at a time.
+enum class ModLoad { light, heavy, extreme };
+
+/// Heavy: the longest steps would spill. Extreme: so would half of them (a load for each score, with its address).
+ModLoad load_of(const cuda::ModsTraits& mods) {
+  if (mods.score_cost >= 12) return ModLoad::extreme;
+  return mods.score_cost >= 3 || mods.keep_cost >= 16 ? ModLoad::heavy : ModLoad::light;
+}
+
 /// The fastest tiles found by measurement on H200 and by resource reports elsewhere. `columns`: the larger of the two
-/// head dimensions, padded to 16. `heavy`: the mods need many registers, so a warp holds fewer scores at a time.
-Tile preferred_tile(DType dtype, int columns, int smem_limit_bytes, bool heavy) {
+/// head dimensions, padded to 16.
+Tile preferred_tile(DType dtype, int columns, int smem_limit_bytes, ModLoad load) {
+  const bool heavy = load != ModLoad::light;
   const bool large = smem_limit_bytes >= 163 * 1024;    // SM80
   const bool largest = smem_limit_bytes >= 227 * 1024;  // SM90 and SM100
   if (dtype == DType::f32) {
@@ -36,7 +46,10 @@ Tile preferred_tile(DType dtype, int columns, int smem_limit_bytes, bool heavy) 
     if (columns <= 192) return {4, 16, 16, 16, 2, 1};
     return {4, 16, 16, 16, 1, 1};
   }
-  if (columns <= 64) return large ? Tile{4, 32, 128, heavy ? 64 : 128, 2, 2} : Tile{4, 32, 64, 64, 2, 2};
+  if (columns <= 64) {
+    if (load == ModLoad::extreme) return {4, 32, large ? 128 : 64, 32, 2, 2};
+    return large ? Tile{4, 32, 128, heavy ? 64 : 128, 2, 2} : Tile{4, 32, 64, 64, 2, 2};
+  }
   if (columns <= 96) return {4, 32, 64, heavy ? 32 : 64, 2, large ? 2 : 1};
   if (columns <= 128) {
     if (largest) return {4, 32, 64, heavy ? 32 : 64, 2, 2};
@@ -47,9 +60,6 @@ Tile preferred_tile(DType dtype, int columns, int smem_limit_bytes, bool heavy) 
   if (large) return {8, 16, 32, 32, 2, 1};
   return {4, 16, 32, 32, 2, 1};
 }
-
-/// Mods that need registers of their own while a score is modified: the longest steps would spill.
-bool is_heavy(const cuda::ModsTraits& mods) { return mods.score_cost >= 3 || mods.keep_cost >= 16; }
 
 /// The next smaller tile, giving up first what costs least; false when there is none.
 bool shrink(TilePlan& plan) {
@@ -89,7 +99,7 @@ int sm80_smem_bytes(const TilePlan& plan, const cuda::ModsTraits& mods) {
 
 TilePlan make_sm80_plan(const Problem& problem, const Target& target) {
   const int columns = round_up(std::max(problem.head_dim_qk, problem.head_dim_v), 16);
-  const Tile tile = preferred_tile(problem.dtype, columns, target.smem_limit_bytes, is_heavy(problem.mods));
+  const Tile tile = preferred_tile(problem.dtype, columns, target.smem_limit_bytes, load_of(problem.mods));
   TilePlan plan;
   plan.family = KernelFamily::sm80;
   plan.dtype = problem.dtype;

@@ -93,6 +93,7 @@ __forceinline__ void accumulate(Accumulator<S>& o, const Probabilities<S>& p, co
     constexpr int chain = S::out_tiles > 24 ? 1 : 2;
 #pragma unroll
     for (int k0 = 0; k0 < S::key_tiles; k0 += chain) {
+      if (S::out_tiles > 24) fence_loads();
       uint32 p_high[S::row_tiles][chain][4], p_low[S::row_tiles][chain][4];
 #pragma unroll
       for (int i = 0; i < S::row_tiles; ++i) {

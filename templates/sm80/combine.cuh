@@ -14,14 +14,14 @@ __forceinline__ void combine_sm80(const ForwardArguments& args) {
   const int64 row = (static_cast<int64>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
   if (row >= rows) return;
 
+  // Lanes share the splits.
+  const float* lse_row = args.lse_partial + row;
   float largest = -sm80::infinity();
-  for (int split = 0; split < args.kv_splits; ++split) largest = fmaxf(largest, args.lse_partial[split * rows + row]);
+#pragma unroll 1
+  for (int split = lane; split < args.kv_splits; split += 32) largest = fmaxf(largest, lse_row[split * rows]);
+#pragma unroll
+  for (int step = 16; step > 0; step /= 2) largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, step));
   const float origin = largest == -sm80::infinity() ? 0.0f : largest;
-  float total = 0.0f;
-  for (int split = 0; split < args.kv_splits; ++split) {
-    total += sm80::exp2_approx(args.lse_partial[split * rows + row] - origin);
-  }
-  const float normalizer = total == 0.0f ? 0.0f : 1.0f / total;
 
   const int q_idx = static_cast<int>(row % args.q_len);
   const int h = static_cast<int>(row / args.q_len % args.q_heads);
@@ -29,17 +29,30 @@ __forceinline__ void combine_sm80(const ForwardArguments& args) {
   constexpr int element_bytes = Plan::dtype == DType::f32 ? 4 : 2;
   uint8* out = const_cast<uint8*>(sm80::matrix_of(args.out, b, h, element_bytes)) +
                q_idx * args.out.row_stride_elems * element_bytes;
-  for (int column = lane; column < Plan::head_dim_v; column += 32) {
-    float sum = 0.0f;
-    for (int split = 0; split < args.kv_splits; ++split) {
-      const float weight = sm80::exp2_approx(args.lse_partial[split * rows + row] - origin) * normalizer;
-      const float value = args.out_partial[(split * rows + row) * Plan::head_dim_v + column];
-      sum += weight == 0.0f ? 0.0f : weight * value;
+  // Lanes share the columns.
+  constexpr int lane_columns = (Plan::head_dim_v + 31) / 32;
+  float sum[lane_columns] = {}, total = 0.0f;
+  const float* partial = args.out_partial + row * Plan::head_dim_v + lane;
+#pragma unroll 2
+  for (int split = 0; split < args.kv_splits; ++split) {
+    const float weight = sm80::exp2_approx(lse_row[split * rows] - origin);
+    total += weight;
+#pragma unroll
+    for (int c = 0; c < lane_columns; ++c) {
+      if (32 * c + lane >= Plan::head_dim_v) break;
+      const float value = partial[split * rows * Plan::head_dim_v + 32 * c];
+      sum[c] += weight == 0.0f ? 0.0f : weight * value;
     }
+  }
+  const float normalizer = total == 0.0f ? 0.0f : 1.0f / total;
+#pragma unroll
+  for (int c = 0; c < lane_columns; ++c) {
+    const int column = 32 * c + lane;
+    if (column >= Plan::head_dim_v) break;
     if constexpr (Plan::dtype == DType::f32) {
-      reinterpret_cast<float*>(out)[column] = sum;
+      reinterpret_cast<float*>(out)[column] = sum[c] * normalizer;
     } else {
-      reinterpret_cast<uint16*>(out)[column] = static_cast<uint16>(sm80::pack<Plan::dtype>(sum, 0.0f));
+      reinterpret_cast<uint16*>(out)[column] = static_cast<uint16>(sm80::pack<Plan::dtype>(sum[c] * normalizer, 0.0f));
     }
   }
   if (args.lse != nullptr && lane == 0) {

@@ -51,6 +51,10 @@ __forceinline__ uint32 load_shared_word(uint32 smem_address) {
   return word;
 }
 
+__forceinline__ void store_shared_word(uint32 smem_address, uint32 word) {
+  asm volatile("st.shared.b32 [%0], %1;" ::"r"(smem_address), "r"(word) : "memory");
+}
+
 // d += a * b for 16-bit operands, accumulated in fp32.
 template <DType dtype>
 __forceinline__ void multiply_add(float (&d)[4], const uint32 (&a)[4], uint32 b0, uint32 b1) {

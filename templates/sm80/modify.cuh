@@ -119,20 +119,72 @@ struct ThreadRows {
   }
 };
 
-// Applies the score mod, and with `masked` the mask, the end of the keys and the visit's row range, to the scores of
-// keys [tile.first_key + step_first, + step). Masked scores become -inf. Returns whether this thread kept any.
-template <class Plan, class Mods, bool masked, class S>
-__forceinline__ bool modify_scores(Scores<S>& s, const typename Mods::Params& params, const WorkTile<Mods>& work,
-                                   const ThreadRows<Plan, Mods>& rows, int buffer, const KvTile& tile, int step_first) {
-  using Staged = StagedLevels<Plan, Mods>;
-  if constexpr (!masked && !Mods::has_score_mod) return true;
-  const TileContext& t = work.context;
-  const int thread_key = 2 * (thread_index() % 4);
-  const int zero = opaque_zero();
-  const int first_row = rows.first();
-  const int first_key = tile.first_key + step_first + thread_key;  // this thread's first key of the step
+// An optional member of Mods, see contract.cuh.
+template <class Mods, class = void>
+inline constexpr bool has_score_shifted = false;
+template <class Mods>
+inline constexpr bool has_score_shifted<Mods, decltype(void(&Mods::score_shifted))> = true;
 
+// Applies the score mod to the scores of keys [tile.first_key + step_first, + step). `clamped`: some of these may lie
+// past the end of the keys.
+template <class Plan, class Mods, bool clamped, class S, class Softmax>
+__forceinline__ void modify_scores(Scores<S>& s, const Softmax& softmax, const typename Mods::Params& params,
+                                   const WorkTile<Mods>& work, const ThreadRows<Plan, Mods>& rows, int buffer,
+                                   const KvTile& tile, int step_first) {
+  using Staged = StagedLevels<Plan, Mods>;
+  const TileContext& t = work.context;
+  const int first_row = rows.first();
+  const int first_tile_key = step_first + 2 * (thread_index() % 4);
+  const int first_key = tile.first_key + first_tile_key;  // this thread's first key of the step
   // kv_idx - q_idx of the thread's first row and key, converted once a step; rows and elements add exact constants.
+  const float delta = static_cast<float>(first_key - (work.q_first + first_row) + opaque_zero());
+
+  int q_idx[S::rows];
+  float delta_row[S::rows], shift[S::rows];
+#pragma unroll
+  for (int r = 0; r < S::rows; ++r) {
+    q_idx[r] = min(work.q_first + first_row + 8 * r, work.q_last);
+    delta_row[r] = delta + static_cast<float>(-8 * r);
+    shift[r] = softmax.shift(r);
+  }
+#pragma unroll
+  for (int j = 0; j < S::key_tiles; ++j) {
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      const int offset = 8 * j + e;
+      const int kv_idx = clamped ? min(first_key + offset, t.kv_len - 1) : first_key + offset;
+      const int tile_key = first_tile_key + offset;
+      const typename Mods::Column column = Staged::column(buffer, tile_key);
+#pragma unroll
+      for (int r = 0; r < S::rows; ++r) {
+        float& score = s.x[r / 2][j][r % 2 * 2 + e];
+        const float delta_column = static_cast<float>(offset);
+        const Element element{q_idx[r], kv_idx, __fadd_rn(delta_row[r], delta_column), delta_row[r], delta_column};
+        const typename Mods::Diagonal diagonal =
+            Staged::diagonal(buffer, first_row + 8 * r - tile_key + Plan::tile_kv - 1);
+        if constexpr (Softmax::shifted && has_score_shifted<Mods>) {
+          score =
+              Mods::score_shifted(params, t, work.uniform, rows.values[r], column, diagonal, element, score, shift[r]);
+        } else {
+          score = Mods::score(params, t, work.uniform, rows.values[r], column, diagonal, element, score);
+          if constexpr (Softmax::shifted) score += shift[r];
+        }
+      }
+    }
+  }
+}
+
+// Makes masked scores -inf: by the mask, the end of the keys and the visit's row range. Returns whether this thread
+// kept any.
+template <class Plan, class Mods, class S>
+__forceinline__ bool mask_scores(Scores<S>& s, const typename Mods::Params& params, const WorkTile<Mods>& work,
+                                 const ThreadRows<Plan, Mods>& rows, int buffer, const KvTile& tile, int step_first) {
+  using Staged = StagedLevels<Plan, Mods>;
+  const TileContext& t = work.context;
+  const int first_row = rows.first();
+  const int first_tile_key = step_first + 2 * (thread_index() % 4);
+  const int first_key = tile.first_key + first_tile_key;
+  const int zero = opaque_zero();
   const float delta = static_cast<float>(first_key - (work.q_first + first_row) + zero);
 
   // Keys kept for each row as offsets from first_key.
@@ -140,53 +192,41 @@ __forceinline__ bool modify_scores(Scores<S>& s, const typename Mods::Params& pa
 #pragma unroll
   for (int r = 0; r < S::rows; ++r) {
     q_idx[r] = min(work.q_first + first_row + 8 * r, work.q_last);
-    if constexpr (masked) {
-      lo[r] = 0;
-      hi[r] = t.kv_len;
-      if constexpr (Mods::mask_kind == MaskKind::band) {
-        const Band band = Mods::row_band(params, t, work.uniform, rows.values[r]);
-        lo[r] = max(band.lo + zero, 0);
-        hi[r] = min(band.hi + zero, t.kv_len);
-      }
-      if constexpr (Plan::block_table) {
-        const int row = first_row + 8 * r;
-        if (row < tile.row_begin || row >= tile.row_end) hi[r] = 0;
-      }
-      lo[r] -= first_key;
-      hi[r] -= first_key;
+    lo[r] = 0;
+    hi[r] = t.kv_len;
+    if constexpr (Mods::mask_kind == MaskKind::band) {
+      const Band band = Mods::row_band(params, t, work.uniform, rows.values[r]);
+      lo[r] = max(band.lo + zero, 0);
+      hi[r] = min(band.hi + zero, t.kv_len);
     }
+    if constexpr (Plan::block_table) {
+      const int row = first_row + 8 * r;
+      if (row < tile.row_begin || row >= tile.row_end) hi[r] = 0;
+    }
+    lo[r] -= first_key;
+    hi[r] -= first_key;
   }
 
-  bool any_kept = !masked;
+  bool any_kept = false;
 #pragma unroll
   for (int j = 0; j < S::key_tiles; ++j) {
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
       const int offset = 8 * j + e;
-      const int kv_idx = masked ? min(first_key + offset, t.kv_len - 1) : first_key + offset;
-      const int tile_key = step_first + thread_key + offset;
-      const typename Mods::Column column = Staged::column(buffer, tile_key);
+      const int tile_key = first_tile_key + offset;
 #pragma unroll
       for (int r = 0; r < S::rows; ++r) {
         float& score = s.x[r / 2][j][r % 2 * 2 + e];
-        const Element element{q_idx[r], kv_idx,
-                              __fadd_rn(delta + static_cast<float>(-8 * r), static_cast<float>(offset))};
-        const typename Mods::Diagonal diagonal =
-            Staged::diagonal(buffer, first_row + 8 * r - tile_key + Plan::tile_kv - 1);
-        float modified = score;
-        if constexpr (Mods::has_score_mod) {
-          modified = Mods::score(params, t, work.uniform, rows.values[r], column, diagonal, element, score);
+        bool kept = offset < hi[r];
+        if constexpr (Mods::mask_kind == MaskKind::band) kept = kept && offset >= lo[r];
+        if constexpr (Mods::mask_kind == MaskKind::general) {
+          const Element element{q_idx[r], min(first_key + offset, t.kv_len - 1),
+                                __fadd_rn(delta + static_cast<float>(-8 * r), static_cast<float>(offset))};
+          kept = kept & Mods::keep(params, t, work.uniform, rows.values[r], Staged::column(buffer, tile_key),
+                                   Staged::diagonal(buffer, first_row + 8 * r - tile_key + Plan::tile_kv - 1), element);
         }
-        if constexpr (masked) {
-          bool kept = offset < hi[r];
-          if constexpr (Mods::mask_kind == MaskKind::band) kept = kept && offset >= lo[r];
-          if constexpr (Mods::mask_kind == MaskKind::general) {
-            kept = kept & Mods::keep(params, t, work.uniform, rows.values[r], column, diagonal, element);
-          }
-          any_kept |= kept;
-          modified = kept ? modified : -infinity();
-        }
-        score = modified;
+        any_kept |= kept;
+        score = kept ? score : -infinity();
       }
     }
   }

@@ -40,72 +40,87 @@ __forceinline__ void clear(Scores<S>& s) {
   }
 }
 
+// s += the products of 16 columns of Q and K, the d-th 16 of where the addresses point.
+template <class Plan, class S>
+__forceinline__ void multiply_scores(Scores<S>& s, const LaneAddress<typename S::QkRows>& q,
+                                     const LaneAddress<typename S::QkRows>& k, int first_row, int d) {
+  Fragment4 queries[S::row_tiles];
+#pragma unroll
+  for (int i = 0; i < S::row_tiles; ++i) queries[i] = load_matrices(q.at(16 * i, 2 * d));
+#pragma unroll
+  for (int j = 0; j < S::key_tiles; j += 2) {
+    const Fragment4 keys = load_matrices(k.at(first_row + 8 * j, 2 * d));
+#pragma unroll
+    for (int i = 0; i < S::row_tiles; ++i) {
+      multiply_add<Plan::dtype>(s.x[i][j], queries[i].x, keys.x[0], keys.x[1]);
+      multiply_add<Plan::dtype>(s.x[i][j + 1], queries[i].x, keys.x[2], keys.x[3]);
+    }
+  }
+}
+
+// The same for fp32 and the d-th and next 8 columns: three tf32 products for one fp32 product. The tensor core
+// truncates when it accumulates, so only a few products are chained, small terms first, and the chains are summed by
+// rounded additions.
+template <class S>
+__forceinline__ void multiply_scores_f32(Scores<S>& s, const LaneAddress<typename S::QkRows>& q,
+                                         const LaneAddress<typename S::QkRows>& k, int first_row, int d) {
+  constexpr int chain = 2;
+  uint32 q_high[S::row_tiles][chain][4], q_low[S::row_tiles][chain][4];
+#pragma unroll
+  for (int i = 0; i < S::row_tiles; ++i) {
+#pragma unroll
+    for (int c = 0; c < chain; ++c) {
+      const Fragment4 queries = load_matrices(q.at(16 * i, 2 * (d + c)));
+#pragma unroll
+      for (int r = 0; r < 4; ++r) split_tf32(queries.x[r], q_high[i][c][r], q_low[i][c][r]);
+    }
+  }
+#pragma unroll
+  for (int j = 0; j < S::key_tiles; j += 2) {
+    uint32 k_high[chain][4], k_low[chain][4];
+#pragma unroll
+    for (int c = 0; c < chain; ++c) {
+      const Fragment4 keys = load_matrices(k.at(first_row + 8 * j, 2 * (d + c)));
+#pragma unroll
+      for (int r = 0; r < 4; ++r) split_tf32(keys.x[r], k_high[c][r], k_low[c][r]);
+    }
+#pragma unroll
+    for (int i = 0; i < S::row_tiles; ++i) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+        for (int c = 0; c < chain; ++c) {
+          multiply_add<DType::f32>(sum, q_low[i][c], k_high[c][2 * half], k_high[c][2 * half + 1]);
+          multiply_add<DType::f32>(sum, q_high[i][c], k_low[c][2 * half], k_low[c][2 * half + 1]);
+        }
+#pragma unroll
+        for (int c = 0; c < chain; ++c) {
+          multiply_add<DType::f32>(sum, q_high[i][c], k_high[c][2 * half], k_high[c][2 * half + 1]);
+        }
+#pragma unroll
+        for (int e = 0; e < 4; ++e) s.x[i][j + half][e] += sum[e];
+      }
+    }
+  }
+}
+
 // s = Q K^T for keys [first_row, first_row + step) of the tile that `k` points into. Q is read from shared memory anew
-// for each step: the registers go to the scores.
+// for each step: the registers go to the scores. fp32 walks the head dimension in a loop: unrolled, it takes several
+// times as long to compile and spills. For 16 bits the same loop costs up to a tenth of the speed.
 template <class Plan, class S>
 __forceinline__ void compute_scores(Scores<S>& s, const LaneAddress<typename S::QkRows>& q,
                                     const LaneAddress<typename S::QkRows>& k, int first_row) {
   clear(s);
   if constexpr (!S::is_f32) {
 #pragma unroll
-    for (int d = 0; d < S::depths; ++d) {
-      Fragment4 queries[S::row_tiles];
-#pragma unroll
-      for (int i = 0; i < S::row_tiles; ++i) queries[i] = load_matrices(q.at(16 * i, 2 * d));
-#pragma unroll
-      for (int j = 0; j < S::key_tiles; j += 2) {
-        const Fragment4 keys = load_matrices(k.at(first_row + 8 * j, 2 * d));
-#pragma unroll
-        for (int i = 0; i < S::row_tiles; ++i) {
-          multiply_add<Plan::dtype>(s.x[i][j], queries[i].x, keys.x[0], keys.x[1]);
-          multiply_add<Plan::dtype>(s.x[i][j + 1], queries[i].x, keys.x[2], keys.x[3]);
-        }
-      }
-    }
+    for (int d = 0; d < S::depths; ++d) multiply_scores<Plan>(s, q, k, first_row, d);
   } else {
-    // Three tf32 products for one fp32 product. The tensor core truncates when it accumulates, so only a few products
-    // are chained, small terms first, and the chains are summed by rounded additions.
-    constexpr int chain = 2;
+    constexpr int unrolled = S::out_tiles <= 24 && S::depths % 4 == 0 ? 4 : 2;
+#pragma unroll 1
+    for (int first = 0; first < S::depths; first += unrolled) {
 #pragma unroll
-    for (int d0 = 0; d0 < S::depths; d0 += chain) {
-      uint32 q_high[S::row_tiles][chain][4], q_low[S::row_tiles][chain][4];
-#pragma unroll
-      for (int i = 0; i < S::row_tiles; ++i) {
-#pragma unroll
-        for (int c = 0; c < chain; ++c) {
-          const Fragment4 queries = load_matrices(q.at(16 * i, 2 * (d0 + c)));
-#pragma unroll
-          for (int r = 0; r < 4; ++r) split_tf32(queries.x[r], q_high[i][c][r], q_low[i][c][r]);
-        }
-      }
-#pragma unroll
-      for (int j = 0; j < S::key_tiles; j += 2) {
-        uint32 k_high[chain][4], k_low[chain][4];
-#pragma unroll
-        for (int c = 0; c < chain; ++c) {
-          const Fragment4 keys = load_matrices(k.at(first_row + 8 * j, 2 * (d0 + c)));
-#pragma unroll
-          for (int r = 0; r < 4; ++r) split_tf32(keys.x[r], k_high[c][r], k_low[c][r]);
-        }
-#pragma unroll
-        for (int i = 0; i < S::row_tiles; ++i) {
-#pragma unroll
-          for (int half = 0; half < 2; ++half) {
-            float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-#pragma unroll
-            for (int c = 0; c < chain; ++c) {
-              multiply_add<DType::f32>(sum, q_low[i][c], k_high[c][2 * half], k_high[c][2 * half + 1]);
-              multiply_add<DType::f32>(sum, q_high[i][c], k_low[c][2 * half], k_low[c][2 * half + 1]);
-            }
-#pragma unroll
-            for (int c = 0; c < chain; ++c) {
-              multiply_add<DType::f32>(sum, q_high[i][c], k_high[c][2 * half], k_high[c][2 * half + 1]);
-            }
-#pragma unroll
-            for (int e = 0; e < 4; ++e) s.x[i][j + half][e] += sum[e];
-          }
-        }
-      }
+      for (int d = 0; d < unrolled; d += 2) multiply_scores_f32(s, q, k, first_row, first + d);
     }
   }
 }

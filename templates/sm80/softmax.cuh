@@ -36,8 +36,10 @@ inline constexpr bool score_is_natural<Mods, decltype(void(Mods::score_is_natura
 
 template <class Plan, class Mods, class S>
 struct Softmax {
-  // Whether scores still have to be scaled, inside the exponential.
+  // Whether scores still have to be scaled, inside the exponential. Otherwise they come as exponents already: log2
+  // units, less the origin, a subtraction that is often part of the score mod's last multiply-add.
   static constexpr bool scaled = !Mods::has_score_mod || score_is_natural<Mods>;
+  static constexpr bool shifted = !scaled;
   static constexpr bool bounded = BoundedScores<Plan, Mods>::holds;
   // Row sums of the exponentials as rounded for the product with V, by the tensor core: rounding then cancels in the
   // quotient, which bounded scores need (their largest exponential is not 1), and the adder has less to do. Not where
@@ -58,14 +60,17 @@ struct Softmax {
 #pragma unroll
     for (int r = 0; r < S::rows; ++r) {
       // Below every score until a row keeps its first key, and finite, so that exponents of -inf stay -inf.
-      origin[r] = bounded ? BoundedScores<Plan, Mods>::shift : -3e38f;
+      origin[r] = bounded ? BoundedScores<Plan, Mods>::shift : unset_origin;
       sum[r / 2][r % 2 * 2] = sum[r / 2][r % 2 * 2 + 1] = 0.0f;
     }
   }
 
+  // What modify_scores adds to a row's scores: nothing yet where no key has been kept.
+  __forceinline__ float shift(int r) const { return is_unset(r) ? 0.0f : -origin[r]; }
+
   // Raises the origins, and rescales what was accumulated under the old ones, where the step's scores demand it.
   template <class Step>
-  __forceinline__ void raise_origins(const Scores<Step>& s, Accumulator<S>& o) {
+  __forceinline__ void raise_origins(Scores<Step>& s, Accumulator<S>& o) {
     if constexpr (bounded) return;
     float largest[S::rows];
     bool raise = false;
@@ -76,17 +81,24 @@ struct Softmax {
       for (int j = 0; j < Step::key_tiles; ++j) {
         largest[r] = fmaxf(largest[r], fmaxf(s.x[r / 2][j][r % 2 * 2], s.x[r / 2][j][r % 2 * 2 + 1]));
       }
-      raise |= fmaf(largest[r], to_log2, -origin[r]) > slack_log2;
+      raise |= exponent(r, largest[r]) > limit(r);
     }
     if (!__any_sync(0xffffffffu, raise)) return;
 #pragma unroll
     for (int r = 0; r < S::rows; ++r) {
       float row_largest = fmaxf(largest[r], __shfl_xor_sync(0xffffffffu, largest[r], 1));
       row_largest = fmaxf(row_largest, __shfl_xor_sync(0xffffffffu, row_largest, 2));
-      if (fmaf(row_largest, to_log2, -origin[r]) > slack_log2) {
-        const float raised = row_largest * to_log2;
-        const float rescale = exp2_approx(origin[r] - raised);  // 0 for a row's first key
+      if (exponent(r, row_largest) > limit(r)) {
+        const float raised = scaled ? row_largest * to_log2 : row_largest - shift(r);
+        const float rescale = is_unset(r) ? 0.0f : exp2_approx(origin[r] - raised);
         origin[r] = raised;
+        if constexpr (shifted) {
+#pragma unroll
+          for (int j = 0; j < Step::key_tiles; ++j) {
+            s.x[r / 2][j][r % 2 * 2] -= row_largest;
+            s.x[r / 2][j][r % 2 * 2 + 1] -= row_largest;
+          }
+        }
         sum[r / 2][r % 2 * 2] *= rescale;
         sum[r / 2][r % 2 * 2 + 1] *= rescale;
 #pragma unroll
@@ -107,14 +119,7 @@ struct Softmax {
       for (int i = 0; i < S::row_tiles; ++i) {
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
-          const int r = 2 * i + e / 2;
-          float exponent = s.x[i][j][e];
-          if constexpr (scaled) {
-            exponent = fmaf(exponent, to_log2, -origin[r]);
-          } else if constexpr (!bounded || BoundedScores<Plan, Mods>::shift > 0.0f) {
-            exponent -= origin[r];
-          }
-          s.x[i][j][e] = exp2_approx(exponent);
+          s.x[i][j][e] = exp2_approx(exponent(2 * i + e / 2, s.x[i][j][e]));
         }
         if constexpr (!sums_by_mma) {
           sum[i][0] += s.x[i][j][0] + s.x[i][j][1];
@@ -154,6 +159,14 @@ struct Softmax {
     return row_sum(r) == 0.0f ? -infinity() : log2_approx(row_sum(r)) + origin[r];
   }
   __forceinline__ float normalizer(int r) const { return row_sum(r) == 0.0f ? 0.0f : 1.0f / row_sum(r); }
+
+ private:
+  static constexpr float unset_origin = -3e38f;
+
+  __forceinline__ bool is_unset(int r) const { return !bounded && origin[r] == unset_origin; }
+  __forceinline__ float exponent(int r, float score) const { return scaled ? fmaf(score, to_log2, -origin[r]) : score; }
+  // The exponent above which a row's origin is raised. The first key sets it, however small its score.
+  __forceinline__ float limit(int r) const { return shifted && is_unset(r) ? -infinity() : slack_log2; }
 };
 
 }  // namespace sm80

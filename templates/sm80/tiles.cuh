@@ -2,8 +2,9 @@
 // Which kv tiles a CTA visits, and which of them need the mask.
 //
 // Tiles are judged 32 at a time, one per lane, and popped from two ballots: skipping a long run of empty tiles costs
-// one judgement, not one per tile. One warp does this for the CTA, a tile ahead of the copies; its state lives in
-// shared memory, where it costs the other phases no registers.
+// one judgement, not one per tile. Last keys come first: a causal row then meets its nearest keys first, and scores
+// that fall off with distance (ALiBi) seldom raise the maximum again. One warp does this for the CTA, a tile ahead of
+// the copies; its state lives in shared memory, where it costs the other phases no registers.
 #pragma once
 
 #include "arguments.cuh"
@@ -85,12 +86,12 @@ __forceinline__ BandExtremes band_extremes(const typename Mods::Params& params, 
 
 // What a cursor remembers between tiles.
 struct CursorState {
-  // The run of tiles being scanned, and the ballots of its current window of 32.
-  int window_next, window_end, window;
+  // What is left of the run of tiles being scanned, and the ballots of its current window of 32.
+  int window_begin, window_end, window;
   uint32 visit, masked;
   BandExtremes band;
   // Block tables only: the list position, 16 cached block indices, and the rows the current block row covers.
-  int block_row, position, position_end, partial_count;
+  int block_row, position, position_end, partial_count, full_count;
   int cached_from, cached_blocks[16];
   int row_begin, row_end;
   int listed_full, restricted;
@@ -122,19 +123,19 @@ class TileCursor {
       s.block_row = work_.q_first / args_.blocks.q_block - 1;
       s.position = 0;
       s.position_end = 0;
-      s.window_next = 0;
+      s.window_begin = 0;
       s.window_end = 0;
     } else {
-      s.window_next = 0;
+      s.window_begin = 0;
       s.window_end = ceil_div(args_.kv_len, tile_kv);
       if constexpr (Mods::mask_kind == MaskKind::band) {
-        s.window_next = min(max(s.band.lowest_lo, 0) / tile_kv, s.window_end);
+        s.window_begin = min(max(s.band.lowest_lo, 0) / tile_kv, s.window_end);
         s.window_end = ceil_div(min(max(s.band.highest_hi, 0), args_.kv_len), tile_kv);
       }
       if (args_.kv_splits > 1) {
-        const int per_split = ceil_div(max(s.window_end - s.window_next, 0), args_.kv_splits);
-        s.window_next += work_.split * per_split;
-        s.window_end = min(s.window_end, s.window_next + per_split);
+        const int per_split = ceil_div(max(s.window_end - s.window_begin, 0), args_.kv_splits);
+        s.window_begin += work_.split * per_split;
+        s.window_end = min(s.window_end, s.window_begin + per_split);
       }
     }
     s.visit = 0;
@@ -147,7 +148,7 @@ class TileCursor {
     KvTile tile{-1, 0, 0, tile_q};
     bool more = true;
     while (s.visit == 0 && more) {
-      if (s.window_next < s.window_end) {
+      if (s.window_begin < s.window_end) {
         judge_window(s);
       } else if constexpr (Plan::block_table) {
         more = next_block(s);
@@ -156,8 +157,8 @@ class TileCursor {
       }
     }
     if (s.visit != 0) {
-      const int bit = __ffs(s.visit) - 1;
-      s.visit &= s.visit - 1;
+      const int bit = 31 - __clz(s.visit);
+      s.visit ^= 1u << bit;
       tile.first_key = (s.window + bit) * tile_kv;
       tile.masked = s.masked >> bit & 1;
       if constexpr (Plan::block_table) {
@@ -185,7 +186,7 @@ class TileCursor {
   __forceinline__ void store(const CursorState& s) const {
     __syncwarp();
     if (lane() == 0) {
-      shared_.window_next = s.window_next;
+      shared_.window_begin = s.window_begin;
       shared_.window_end = s.window_end;
       shared_.window = s.window;
       shared_.visit = s.visit;
@@ -196,6 +197,7 @@ class TileCursor {
         shared_.position = s.position;
         shared_.position_end = s.position_end;
         shared_.partial_count = s.partial_count;
+        shared_.full_count = s.full_count;
         shared_.cached_from = s.cached_from;
         shared_.row_begin = s.row_begin;
         shared_.row_end = s.row_end;
@@ -205,14 +207,14 @@ class TileCursor {
     }
   }
 
-  // Judges tiles [window_next, +32) of what is left of the current run of tiles.
+  // Judges the last 32 tiles of what is left of the current run of tiles.
   __forceinline__ void judge_window(CursorState& s) const {
-    s.window = s.window_next;
-    s.window_next += 32;
+    s.window_end -= 32;
+    s.window = s.window_end;
     const int tile = s.window + lane();
     const int first_key = tile * tile_kv;
     BlockVerdict verdict = BlockVerdict::empty;
-    if (tile < s.window_end && first_key < args_.kv_len) verdict = judge(s, first_key);
+    if (tile >= s.window_begin && first_key < args_.kv_len) verdict = judge(s, first_key);
     bool masked = verdict == BlockVerdict::partial || first_key + tile_kv > args_.kv_len;
     if constexpr (Plan::block_table) masked |= s.restricted != 0;
     s.visit = __ballot_sync(all_lanes, verdict != BlockVerdict::empty);
@@ -237,8 +239,8 @@ class TileCursor {
     }
   }
 
-  // Moves to the next block of the table: the rest of this block row's partial list, then its full list, then the next
-  // block row that the q tile reaches into. A split takes an equal share of each row's blocks.
+  // Moves to the next block of the table: the rest of this block row's partial list, then its full list, each from its
+  // end, then the next block row that the q tile reaches into. A split takes an equal share of each row's blocks.
   __forceinline__ bool next_block(CursorState& s) const {
     const BlockTableArgument& table = args_.blocks;
     while (s.position >= s.position_end) {
@@ -250,27 +252,27 @@ class TileCursor {
       s.restricted = s.row_begin > 0 || work_.q_first + s.row_end <= work_.q_last;
       const int64 counts = work_.context.b * table.counts_batch_stride + work_.context.h * table.counts_head_stride;
       s.partial_count = table.kv_num_blocks ? table.kv_num_blocks[counts + s.block_row] : 0;
-      const int full_count = table.full_kv_num_blocks ? table.full_kv_num_blocks[counts + s.block_row] : 0;
-      const int per_split = ceil_div(s.partial_count + full_count, max(args_.kv_splits, 1));
+      s.full_count = table.full_kv_num_blocks ? table.full_kv_num_blocks[counts + s.block_row] : 0;
+      const int per_split = ceil_div(s.partial_count + s.full_count, max(args_.kv_splits, 1));
       s.position = work_.split * per_split;
-      s.position_end = min(s.position + per_split, s.partial_count + full_count);
+      s.position_end = min(s.position + per_split, s.partial_count + s.full_count);
       s.cached_from = s.position - 16;
     }
     if (s.position - s.cached_from >= 16) {
       // One coalesced load of the next 16 indices, one per lane.
       s.cached_from = s.position;
       // Lanes 16 and up stand beyond both lists. (position_end would not do: a split may end inside the partial list.)
-      const int p = lane() < 16 ? s.position + lane() : 0x7fffffff;
+      const int p = lane() < 16 ? s.position + lane() : int_max;
       if (p < s.partial_count) {
         const int64 list = work_.context.b * table.indices_batch_stride + work_.context.h * table.indices_head_stride +
                            s.block_row * table.indices_row_stride;
-        shared_.cached_blocks[lane()] = entry(table.kv_indices, table.kv_offsets, s, list, p);
+        shared_.cached_blocks[lane()] = entry(table.kv_indices, table.kv_offsets, s, list, s.partial_count - 1 - p);
       } else if (p < s.position_end) {
         const int64 list = work_.context.b * table.full_indices_batch_stride +
                            work_.context.h * table.full_indices_head_stride +
                            s.block_row * table.full_indices_row_stride;
         shared_.cached_blocks[lane()] =
-            entry(table.full_kv_indices, table.full_kv_offsets, s, list, p - s.partial_count);
+            entry(table.full_kv_indices, table.full_kv_offsets, s, list, s.partial_count + s.full_count - 1 - p);
       }
       __syncwarp();
     }
@@ -278,8 +280,8 @@ class TileCursor {
     s.listed_full = s.position >= s.partial_count;
     ++s.position;
     const int tiles_per_block = table.kv_block / tile_kv;
-    s.window_next = block * tiles_per_block;
-    s.window_end = s.window_next + tiles_per_block;
+    s.window_begin = block * tiles_per_block;
+    s.window_end = s.window_begin + tiles_per_block;
     return true;
   }
 
