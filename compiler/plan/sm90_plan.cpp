@@ -30,11 +30,16 @@ Tile preferred_tile(const Problem& problem, int columns, bool bias_product) {
   const bool like_neighbours = mods.mask_kind != cuda::MaskKind::none && mods.has_classifier;
   if (columns <= 64) {
     if (heavy || (table && !like_neighbours)) return {2, 128, 3, 2, true};
-    if (mods.has_score_mod && !bias_product) return {3, 128, 2, 2, true};
+    // Score and mask together want registers that 128 keys do not leave (up to 12 spilled words).
+    const bool both = mods.has_score_mod && mods.mask_kind != cuda::MaskKind::none;
+    if (mods.has_score_mod && !bias_product) return {3, both && !table ? 112 : 128, 2, 2, true};
     return {3, 128, 4, 2, true};
   }
   if (columns <= 128) {
     if (heavy) return {2, table ? 64 : 96, 2, 2, true};
+    // Mods::keep that reads several values a key leaves no registers for 128 keys.
+    const bool wide_keep = mods.keep_cost >= 6 && mods.column_words > 0 && !problem.bit_mask;
+    if (wide_keep && !table) return {2, 112, 2, 2, true};
     return {2, 128, 2, 2, true};
   }
   if (columns <= 192) return {2, table ? 64 : 96, 2, 1, true};
