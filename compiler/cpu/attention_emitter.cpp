@@ -154,8 +154,8 @@ void AttentionEmitter::emit_finish() {
   Value* rows = c_.wide(ATTNC_TASK(i32, rows));
   Value *row_sum = ATTNC_TASK(ptr, row_sum), *row_max = ATTNC_TASK(ptr, row_max);
   Value *lse = ATTNC_TASK(ptr, lse), *lse_stride = ATTNC_TASK(i64, lse_stride_elems);
-  // row_sum becomes what the sums are divided by, row_max the natural-log lse. No key kept, or only scores of -inf, which is
-  // the same: 0 and -inf.
+  // row_sum becomes what the sums are divided by, row_max the natural-log lse. No key kept, or only scores of -inf,
+  // which is the same: 0 and -inf.
   c_.loop(rows, plan_.lanes, [&](Value* i) {
     Value *sum_at = c_.element(row_sum, i, f32_bytes), *max_at = c_.element(row_max, i, f32_bytes);
     Value *sum = c_.load(c_.vf32, sum_at), *maximum = c_.load(c_.vf32, max_at);

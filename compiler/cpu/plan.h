@@ -30,13 +30,13 @@ struct CpuPlan {
   DType dtype = DType::f32;
   int head_dim_qk = 64;
   int head_dim_v = 64;
-  int lanes = 4;            ///< f32 per vector
-  int q_vectors = 2;        ///< vectors per panel
-  int key_rows = 6;         ///< keys per register block of Q K^T
-  int out_rows = 4;         ///< rows per register block of P V; divides panel_rows
-  int out_vectors = 2;      ///< vectors of head_dim_v per register block of P V
-  int max_rows = 128;       ///< rows of q per task, a multiple of panel_rows
-  int max_keys = 128;       ///< keys per kv tile
+  int lanes = 4;        ///< f32 per vector
+  int q_vectors = 2;    ///< vectors per panel
+  int key_rows = 6;     ///< keys per register block of Q K^T
+  int out_rows = 4;     ///< rows per register block of P V; divides panel_rows
+  int out_vectors = 2;  ///< vectors of head_dim_v per register block of P V
+  int max_rows = 128;   ///< rows of q per task, a multiple of panel_rows
+  int max_keys = 128;   ///< keys per kv tile
 
   int panel_rows() const { return lanes * q_vectors; }
   int out_panel_width() const { return lanes * out_vectors; }

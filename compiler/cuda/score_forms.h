@@ -16,13 +16,13 @@ struct NarrowScore {
   int score =
       -1;  ///< an odd polynomial of degree 5 in dot, plus the free name `shift`; -1: the score is of another form
   int factor = -1;  ///< of dot, for small dot
-  int bound = -1;  ///< it holds while |score| (log2 units) is at most this
+  int bound = -1;   ///< it holds while |score| (log2 units) is at most this
 };
 /// Only for approximate programs: the polynomial's error is that of tanh.approx.
 NarrowScore add_narrow_score(DeviceProgram& program, int score);
 
-/// Scores of the form factor * dot + (what no infinity of dot makes finite again), with a uniform factor; `slope` if the
-/// rest is slope * (kv_idx - q_idx) with a uniform slope, else -1.
+/// Scores of the form factor * dot + (what no infinity of dot makes finite again), with a uniform factor; `slope` if
+/// the rest is slope * (kv_idx - q_idx) with a uniform slope, else -1.
 struct LinearScore {
   int factor = -1;
   int slope = -1;

@@ -88,7 +88,8 @@ std::string sm90_plan_struct(const TilePlan& plan) {
       "}};\n",
       plan.dtype == DType::bf16, plan.head_dim_qk, plan.head_dim_v, plan.consumer_warpgroups, plan.tile_kv, plan.stages,
       plan.q_stages, plan.exp2_polynomial_eighths, plan.speculative, plan.ping_pong, plan.consumer_registers,
-      plan.producer_registers, plan.bit_mask, plan.bias_product, source, plan.longest_first ? "last_q_first" : "first_q_first");
+      plan.producer_registers, plan.bit_mask, plan.bias_product, source,
+      plan.longest_first ? "last_q_first" : "first_q_first");
 }
 
 std::string entries(const TilePlan& plan) {

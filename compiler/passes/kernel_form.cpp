@@ -33,8 +33,7 @@ class KernelForm {
     for (std::size_t id = 0; id < source_.insts.size(); ++id) renamed_[id] = rebuild(static_cast<ValueId>(id));
     result_.mask = source_.mask == no_value ? no_value : renamed_[static_cast<std::size_t>(source_.mask)];
     if (source_.score != no_value) {
-      result_.score =
-          units_ == ScoreUnits::log2 ? scaled(source_.score, literal(log2_e), 0) : renamed(source_.score);
+      result_.score = units_ == ScoreUnits::log2 ? scaled(source_.score, literal(log2_e), 0) : renamed(source_.score);
     }
     return std::move(result_);
   }

@@ -22,8 +22,9 @@ ir::Program dce(const ir::Program& program);
 /// score one more rounding, which f32 on a CPU shows and 16-bit inputs do not.
 enum class ScoreUnits { natural, log2 };
 
-/// Rewrites the score into what the kernels compute: reads `dot` (unscaled) and `scale`, returns `units`, and gathers factors that are uniform into one, so that 30 * tanh(s / 30) costs one multiplication before and one after
-/// tanh. Float reassociation happens here and nowhere else, and only with values of uniform level and literals.
+/// Rewrites the score into what the kernels compute: reads `dot` (unscaled) and `scale`, returns `units`, and gathers
+/// factors that are uniform into one, so that 30 * tanh(s / 30) costs one multiplication before and one after tanh.
+/// Float reassociation happens here and nowhere else, and only with values of uniform level and literals.
 ir::Program kernel_form(const ir::Program& program, ScoreUnits units = ScoreUnits::log2);
 
 /// The level of every value (compiler/ir/program.h, Level), by index.

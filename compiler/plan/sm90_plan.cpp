@@ -21,8 +21,9 @@ struct Tile {
   bool speculative;
 };
 
-/// The table of templates/sm90/README.md, measured on H200. A table's blocks of keys are to be whole tiles of 128 or 64;
-/// three warpgroups walk two block rows of a table at once, which pays where neighbouring rows keep nearly the same keys.
+/// The table of templates/sm90/README.md, measured on H200. A table's blocks of keys are to be whole tiles of 128 or
+/// 64; three warpgroups walk two block rows of a table at once, which pays where neighbouring rows keep nearly the same
+/// keys.
 Tile preferred_tile(const Problem& problem, int columns, bool bias_product) {
   const cuda::ModsTraits& mods = problem.mods;
   const bool heavy = mods.score_cost + (problem.bit_mask ? 0 : mods.keep_cost) >= 24;

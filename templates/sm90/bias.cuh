@@ -11,8 +11,8 @@
 
 namespace attnc::sm90 {
 
-// Writes row `row` of a tile of 16 columns as load_tile would have: `first` and `second` hold columns 0 to 3, the others
-// are 0. A proxy fence and a barrier must follow.
+// Writes row `row` of a tile of 16 columns as load_tile would have: `first` and `second` hold columns 0 to 3, the
+// others are 0. A proxy fence and a barrier must follow.
 __device__ __forceinline__ void store_bias_row(uint8* tile, int row, uint32 first, uint32 second) {
   // The 16-byte pieces of a row stand where their number, exclusive-or the row's within its group of 8, says.
   uint4* pieces = reinterpret_cast<uint4*>(tile + row * chunk_row_bytes);

@@ -6,8 +6,8 @@
 
 namespace attnc::sm90 {
 
-// One warp, for the rows of one warpgroup in one tile that is not full for all: has the copy engine fetch them where the
-// table has bits, and writes them itself where it has none. Returns the bytes that the copy engine will deliver.
+// One warp, for the rows of one warpgroup in one tile that is not full for all: has the copy engine fetch them where
+// the table has bits, and writes them itself where it has none. Returns the bytes that the copy engine will deliver.
 template <class Plan, class Stream>
 __device__ __forceinline__ uint32 stage_mask_bits(uint8* tile_rows, const ForwardArguments& args, const WorkTile& work,
                                                   const Stream& stream, const KvTile& tile, int warpgroup,
@@ -19,8 +19,8 @@ __device__ __forceinline__ uint32 stage_mask_bits(uint8* tile_rows, const Forwar
   if (listed == stage_partial) {
     const int upper = warpgroup >= stream.split() ? 1 : 0;
     const int q_first = work.q_tile * tile_q_rows<Plan>() + warpgroup * rows_per_warpgroup;
-    const int64 entry = BlockRow::first_partial(args.blocks, work.batch, work.head, stream.first_row() + upper) +
-                        tile.positions[upper];
+    const int64 entry =
+        BlockRow::first_partial(args.blocks, work.batch, work.head, stream.first_row() + upper) + tile.positions[upper];
     const int64 row = entry * mask_block + q_first % mask_block;
     if (lane == 0) {
       load_bytes(reinterpret_cast<const uint8*>(args.mask_bits) + row * mask_row_bytes, full, shared_address(rows),

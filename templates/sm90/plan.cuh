@@ -80,8 +80,8 @@ struct SharedLayout {
   static constexpr int q_bytes = tile_bytes(tile_q, Plan::head_dim_qk);
   static constexpr int k_bytes = tile_bytes(Plan::tile_kv, Plan::head_dim_qk);
   static constexpr int v_bytes = tile_bytes(Plan::tile_kv, Plan::head_dim_v);
-  static constexpr bool has_side_values =
-      Mods::column_words + Mods::diagonal_words > 0 && (Mods::has_score_mod || !Plan::bit_mask);
+  static constexpr bool has_side_values = Mods::column_words + Mods::diagonal_words > 0 &&
+                                          (Mods::has_score_mod || !Plan::bit_mask);
   // Whether the staging warps have anything to do.
   static constexpr bool has_staging = has_side_values || Plan::bit_mask;
   // Differences q_idx - kv_idx that occur in a tile, rounded up to keep what follows aligned.

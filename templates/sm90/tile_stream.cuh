@@ -18,7 +18,7 @@ namespace attnc::sm90 {
 
 struct KvTile {
   int first_kv;
-  int verdicts;      // stage_partial and stage_dropped of each warpgroup, two bits each
+  int verdicts;  // stage_partial and stage_dropped of each warpgroup, two bits each
   // With bit masks: the verdicts of the table, before kv_len cut the tile, and places in the two rows' partial lists.
   int listed = 0;
   int positions[2] = {0, 0};

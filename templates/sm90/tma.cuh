@@ -53,10 +53,10 @@ __device__ __forceinline__ void load_tile(const TensorMap* map, uint64* barrier,
 
 // `bytes` (a multiple of 16) from global to shared memory, as they are.
 __device__ __forceinline__ void load_bytes(const uint8* source, uint64* barrier, uint32 destination, uint32 bytes) {
-  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %3, [%2];" ::"r"(
-                   destination),
-               "l"(source), "r"(shared_address(barrier)), "r"(bytes)
-               : "memory");
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %3, [%2];" ::"r"(destination),
+      "l"(source), "r"(shared_address(barrier)), "r"(bytes)
+      : "memory");
 }
 
 }  // namespace attnc::sm90
