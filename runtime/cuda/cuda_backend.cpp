@@ -7,7 +7,6 @@
 #include <mutex>
 #include <optional>
 
-#include "compiler/bounds/bounds.h"
 #include "compiler/plan/tile_plan.h"
 #include "runtime/backend.h"
 #include "runtime/cuda/block_tables.h"
@@ -48,11 +47,7 @@ void check_pointers(const DeviceInfo& device, const VariantSpec& spec, const For
   }
 }
 
-void check_limits(const ForwardCall& call) {
-  for (const auto& [length, name] : {std::pair(call.q_len, "q"), std::pair(call.kv_len, "k")}) {
-    if (length > bounds::max_length)
-      refuse(fmt::format("{} has length {}; the limit is {}", name, length, bounds::max_length));
-  }
+void check_lse_stride(const ForwardCall& call) {
   if (!call.lse.empty() && call.q_len > 1 && call.lse.stride_elems[2] != 1) {
     refuse(
         fmt::format("lse has stride {} in its innermost dimension; on a GPU it must be 1", call.lse.stride_elems[2]));
@@ -114,7 +109,7 @@ class CudaBackend final : public Backend {
   void forward(const ForwardCall& call) override {
     Live& live = this->live();
     const ContextScope context(live.device);
-    check_limits(call);
+    check_lse_stride(call);
     check_pointers(live.device, spec_, call);
 
     KernelChoice choice;
