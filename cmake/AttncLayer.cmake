@@ -31,6 +31,11 @@ function(attnc_see target)
   target_include_directories(${target} PRIVATE "${links}")
 endfunction()
 
+# fmt's headers only: its code is compiled once, in dsl/format.cpp.
+function(attnc_see_fmt target)
+  target_include_directories(${target} SYSTEM PRIVATE $<TARGET_PROPERTY:fmt::fmt-header-only,INTERFACE_INCLUDE_DIRECTORIES>)
+endfunction()
+
 function(attnc_layer target)
   cmake_parse_arguments(ARG "" "" "SEES;SOURCES" ${ARGN})
   add_library(${target} OBJECT ${ARG_SOURCES})
@@ -43,6 +48,5 @@ function(attnc_layer target)
   attnc_see(${target} ${ARG_SEES})
   attnc_warnings(${target})
   attnc_sanitize(${target})
-  # Header-only, so that nothing that embeds attnc has to link fmt.
-  target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:fmt::fmt-header-only>)
+  attnc_see_fmt(${target})
 endfunction()

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "expr.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <limits>
 #include <utility>
+
+#include "dsl/format.h"
 
 namespace attnc {
 namespace {
@@ -101,7 +101,7 @@ Expr::Expr(bool value) : Expr(literal(static_cast<std::int64_t>(value), Type::bo
 
 Expr literal(double value, Type type) {
   if (type != Type::f32)
-    type_error(fmt::format("a literal of type {} needs an integer value, got {}", name(type), value));
+    type_error(attnc::format("a literal of type {} needs an integer value, got {}", name(type), value));
   auto node = new_node(Op::literal, type);
   node->real = static_cast<double>(static_cast<float>(value));
   return Expr(NodePtr(std::move(node)));
@@ -139,21 +139,21 @@ Expr param(const std::string& name, Type type) { return make_param(name, type, 0
 Buffer::Buffer(BufferDecl decl) : decl_(std::make_shared<const BufferDecl>(std::move(decl))) {
   if (decl_->name.empty()) type_error("a buffer needs a name");
   if (decl_->rank < 0 || decl_->rank > 5)
-    type_error(fmt::format("buffer '{}' has rank {}; a captured buffer has rank 0 to 5", decl_->name, decl_->rank));
+    type_error(attnc::format("buffer '{}' has rank {}; a captured buffer has rank 0 to 5", decl_->name, decl_->rank));
 }
 
 Buffer buffer(const std::string& name, DType dtype, int rank) { return Buffer(BufferDecl{name, dtype, rank}); }
 
 Expr Buffer::at(const std::vector<Expr>& indices) const {
   if (static_cast<int>(indices.size()) != decl_->rank)
-    type_error(fmt::format("buffer '{}' has rank {} but is indexed with {} {}", decl_->name, decl_->rank,
-                           indices.size(), indices.size() == 1 ? "index" : "indices"));
+    type_error(attnc::format("buffer '{}' has rank {} but is indexed with {} {}", decl_->name, decl_->rank,
+                             indices.size(), indices.size() == 1 ? "index" : "indices"));
   std::vector<Expr> converted;
   converted.reserve(indices.size());
   for (std::size_t i = 0; i < indices.size(); ++i) {
     const Type type = indices[i].type();
     if (type == Type::f32)
-      type_error(fmt::format("index {} of buffer '{}' is f32; an index is an integer: use i32(...)", i, decl_->name));
+      type_error(attnc::format("index {} of buffer '{}' is f32; an index is an integer: use i32(...)", i, decl_->name));
     converted.push_back(type == Type::boolean ? cast(indices[i], Type::i32) : indices[i]);
   }
   auto node = new_node(Op::load, loaded_type(decl_->dtype));
@@ -179,8 +179,8 @@ Expr apply(Op op, std::initializer_list<Expr> operands) { return attnc::apply(op
 Expr apply(Op op, const std::vector<Expr>& operands) {
   const OpInfo& row = info(op);
   if (row.arity >= 0 && static_cast<int>(operands.size()) != row.arity)
-    type_error(fmt::format("{} takes {} {}, got {}", spelled(op), row.arity, row.arity == 1 ? "operand" : "operands",
-                           operands.size()));
+    type_error(attnc::format("{} takes {} {}, got {}", spelled(op), row.arity, row.arity == 1 ? "operand" : "operands",
+                             operands.size()));
   switch (row.typing) {
     case Typing::numeric: {
       Type type = Type::boolean;
@@ -193,7 +193,7 @@ Expr apply(Op op, const std::vector<Expr>& operands) {
       Type type = Type::boolean;
       for (const Expr& operand : operands) {
         if (operand.type() == Type::f32)
-          type_error(fmt::format("'{}' works on integers, but an operand is f32: use i32(...)", spelled(op)));
+          type_error(attnc::format("'{}' works on integers, but an operand is f32: use i32(...)", spelled(op)));
         type = wider(type, operand.type());
       }
       return build(op, type, cast_all(operands, type));
@@ -218,7 +218,7 @@ Expr apply(Op op, const std::vector<Expr>& operands) {
     case Typing::cast:
       break;
   }
-  throw Error(ErrorCode::internal, fmt::format("apply() does not build '{}'", row.mnemonic));
+  throw Error(ErrorCode::internal, attnc::format("apply() does not build '{}'", row.mnemonic));
 }
 
 Expr operator&(const Expr& a, const Expr& b) { return logical_or_bits(Op::logical_and, Op::bit_and, a, b); }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "mods.h"
 
-#include <fmt/format.h>
-
 #include <unordered_set>
+
+#include "dsl/format.h"
 
 namespace attnc {
 namespace {
@@ -47,7 +47,7 @@ MaskMod operator|(const MaskMod& a, const MaskMod& b) {
 MaskMod operator!(const MaskMod& a) { return MaskMod(a.is_everything() ? Expr(false) : !a.result()); }
 
 void rethrow_with_location(const Error& error, std::string_view what, const SourceLocation& where) {
-  throw Error(error.code(), fmt::format("{}\n({} traced at {}:{})", error.what(), what, where.file, where.line));
+  throw Error(error.code(), attnc::format("{}\n({} traced at {}:{})", error.what(), what, where.file, where.line));
 }
 
 }  // namespace attnc

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "stock.h"
 
-#include <fmt/format.h>
+#include "dsl/format.h"
 
 namespace attnc::stock {
 namespace {
@@ -30,7 +30,7 @@ ScoreMod alibi() {
 }
 
 ScoreMod alibi_computed(int heads) {
-  if (heads < 1) throw Error(ErrorCode::invalid_argument, fmt::format("alibi_computed: heads is {}, below 1", heads));
+  if (heads < 1) throw Error(ErrorCode::invalid_argument, attnc::format("alibi_computed: heads is {}, below 1", heads));
   const float log2_ratio = -8.0f / static_cast<float>(heads);
   return score_mod(
       [=](Score s, Index, Index h, Index q, Index kv) { return s + exp2(f32(h + 1) * log2_ratio) * (kv - q); });

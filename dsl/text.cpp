@@ -7,12 +7,12 @@
 //   primary    := number | name | name '(' arguments ')' | name '[' arguments ']' | '(' expression ')'
 //
 // Chains of operators and of '?:' are loops; only brackets recurse, and ModLimits::max_nesting bounds those.
-#include <fmt/format.h>
 
 #include <limits>
 #include <utility>
 #include <vector>
 
+#include "dsl/format.h"
 #include "mods.h"
 #include "text_lexer.h"
 #include "text_names.h"
@@ -41,7 +41,7 @@ class Parser {
    public:
     Nesting(Parser& parser, Span where) : parser_(parser) {
       if (parser_.depth_ >= ModLimits::max_nesting) {
-        parser_.source_.fail(where, fmt::format("nested deeper than {} levels", ModLimits::max_nesting));
+        parser_.source_.fail(where, attnc::format("nested deeper than {} levels", ModLimits::max_nesting));
       }
       ++parser_.depth_;
     }
@@ -62,7 +62,7 @@ class Parser {
   template <class Make>
   Expr build(Span where, Make&& make) {
     if (++operations_ > ModLimits::max_nodes) {
-      source_.fail(where, fmt::format("more than {} operations", ModLimits::max_nodes));
+      source_.fail(where, attnc::format("more than {} operations", ModLimits::max_nodes));
     }
     try {
       return make();
@@ -84,7 +84,7 @@ class Parser {
       Nesting nesting(*this, question.span);
       Expr chosen = expression();
       if (!at(":")) {
-        fail_expected(fmt::format("expected ':' for the '?' at {}", source_.place(question.span.begin)));
+        fail_expected(attnc::format("expected ':' for the '?' at {}", source_.place(question.span.begin)));
       }
       take();
       choices.push_back({value, chosen, question.span});
@@ -110,9 +110,10 @@ class Parser {
       if (!next) break;
       for (; !pending.empty() && pending.back().is.precedence >= next->precedence; pending.pop_back()) {
         if (is_comparison(next->op) && pending.back().is.precedence == next->precedence) {
-          source_.fail(token_.span, fmt::format("comparisons do not chain; write 'a {0} b && b {1} c' (or brackets, to "
-                                                "compare a truth value)",
-                                                source_[pending.back().where], spelling()));
+          source_.fail(token_.span,
+                       attnc::format("comparisons do not chain; write 'a {0} b && b {1} c' (or brackets, to "
+                                     "compare a truth value)",
+                                     source_[pending.back().where], spelling()));
         }
         reduce(values, pending.back());
       }
@@ -145,7 +146,7 @@ class Parser {
     std::vector<Token> prefixes;
     while (at("-") || at("+") || at("!") || at("~")) {
       if (depth_ + static_cast<int>(prefixes.size()) >= ModLimits::max_nesting) {
-        source_.fail(token_.span, fmt::format("nested deeper than {} levels", ModLimits::max_nesting));
+        source_.fail(token_.span, attnc::format("nested deeper than {} levels", ModLimits::max_nesting));
       }
       prefixes.push_back(take());
     }
@@ -170,7 +171,7 @@ class Parser {
     if (token.kind == Token::Kind::real) return literal(negative ? -token.real : token.real, Type::f32);
     constexpr auto largest = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
     if (token.magnitude > largest + (negative ? 1 : 0)) {
-      source_.fail(token.span, fmt::format("{} does not fit i64", in_quotes(source_[token.span])));
+      source_.fail(token.span, attnc::format("{} does not fit i64", in_quotes(source_[token.span])));
     }
     const auto value = static_cast<std::int64_t>(negative ? ~token.magnitude + 1 : token.magnitude);
     const bool fits_i32 =
@@ -196,10 +197,10 @@ class Parser {
     if (const Expr* value = names_.find_value(name)) return *value;
     if (const Buffer* buffer = names_.find_buffer(name)) {
       if (buffer->decl().rank == 0) return build(token.span, [&] { return buffer->at({}); });
-      source_.fail(token.span, fmt::format("'{0}' is a buffer of rank {1}; index it, as in {0}[{2}]", name,
-                                           buffer->decl().rank, example_indices(buffer->decl().rank)));
+      source_.fail(token.span, attnc::format("'{0}' is a buffer of rank {1}; index it, as in {0}[{2}]", name,
+                                             buffer->decl().rank, example_indices(buffer->decl().rank)));
     }
-    if (find_function(name)) source_.fail(token.span, fmt::format("'{}' is a function; call it with '('", name));
+    if (find_function(name)) source_.fail(token.span, attnc::format("'{}' is a function; call it with '('", name));
     if (name == "score") source_.fail(token.span, "a mask does not see 'score'; it sees b, h, q_idx and kv_idx");
     source_.fail(token.span, names_.explain_unknown(name, false, false));
   }
@@ -209,7 +210,7 @@ class Parser {
     if (rank == 1) return "kv_idx";
     if (rank == 2) return "h, kv_idx";
     std::string text;
-    for (int i = 0; i < rank; ++i) text += fmt::format("{}{}", i ? ", " : "", i < 4 ? absolute[i] : "0");
+    for (int i = 0; i < rank; ++i) text += attnc::format("{}{}", i ? ", " : "", i < 4 ? absolute[i] : "0");
     return text;
   }
 
@@ -231,14 +232,14 @@ class Parser {
   Expr call(Span where, std::string_view name) {
     const auto function = find_function(name);
     if (!function) {
-      if (names_.find_buffer(name)) source_.fail(where, fmt::format("'{}' is a buffer; index it with '['", name));
-      if (names_.find_value(name)) source_.fail(where, fmt::format("'{}' is a value, not a function", name));
+      if (names_.find_buffer(name)) source_.fail(where, attnc::format("'{}' is a buffer; index it with '['", name));
+      if (names_.find_value(name)) source_.fail(where, attnc::format("'{}' is a value, not a function", name));
       source_.fail(where, names_.explain_unknown(name, true, false));
     }
     const std::vector<Expr> values = arguments(")");
     if (static_cast<int>(values.size()) != function->arity) {
-      source_.fail(where, fmt::format("'{}' takes {} argument{}, got {}", name, function->arity,
-                                      function->arity == 1 ? "" : "s", values.size()));
+      source_.fail(where, attnc::format("'{}' takes {} argument{}, got {}", name, function->arity,
+                                        function->arity == 1 ? "" : "s", values.size()));
     }
     return build(where, [&] {
       switch (function->kind) {
@@ -256,23 +257,24 @@ class Parser {
   Expr load(Span where, std::string_view name) {
     const Buffer* buffer = names_.find_buffer(name);
     if (!buffer) {
-      if (names_.find_value(name)) source_.fail(where, fmt::format("'{}' is a value; only buffers are indexed", name));
-      if (find_function(name)) source_.fail(where, fmt::format("'{}' is a function; call it with '('", name));
+      if (names_.find_value(name))
+        source_.fail(where, attnc::format("'{}' is a value; only buffers are indexed", name));
+      if (find_function(name)) source_.fail(where, attnc::format("'{}' is a function; call it with '('", name));
       source_.fail(where, names_.explain_unknown(name, false, true));
     }
     const std::vector<Expr> indices = arguments("]");
-    if (at("[")) source_.fail(token_.span, fmt::format("indices share one pair of brackets, as in {}[i, j]", name));
+    if (at("[")) source_.fail(token_.span, attnc::format("indices share one pair of brackets, as in {}[i, j]", name));
     if (static_cast<int>(indices.size()) != buffer->decl().rank) {
-      source_.fail(where, fmt::format("buffer '{}' has rank {}, got {} {}", name, buffer->decl().rank, indices.size(),
-                                      indices.size() == 1 ? "index" : "indices"));
+      source_.fail(where, attnc::format("buffer '{}' has rank {}, got {} {}", name, buffer->decl().rank, indices.size(),
+                                        indices.size() == 1 ? "index" : "indices"));
     }
     return build(where, [&] { return buffer->at(indices); });
   }
 
   void close(std::string_view closing, const Token& open) {
     if (!at(closing)) {
-      fail_expected(
-          fmt::format("expected '{}' for the '{}' at {}", closing, source_[open.span], source_.place(open.span.begin)));
+      fail_expected(attnc::format("expected '{}' for the '{}' at {}", closing, source_[open.span],
+                                  source_.place(open.span.begin)));
     }
     take();
   }
@@ -283,12 +285,12 @@ class Parser {
         source_.fail(token_.span, foreign);
       }
     }
-    source_.fail(token_.span, fmt::format("{}, found {}", expected, found()));
+    source_.fail(token_.span, attnc::format("{}, found {}", expected, found()));
   }
 
   /// The whole expression was read and something is left.
   [[noreturn]] void fail_after_operand() {
-    if (at(")") || at("]")) source_.fail(token_.span, fmt::format("this '{}' closes nothing", spelling()));
+    if (at(")") || at("]")) source_.fail(token_.span, attnc::format("this '{}' closes nothing", spelling()));
     if (at(":")) source_.fail(token_.span, "this ':' belongs to no '?'");
     if (at(",")) source_.fail(token_.span, "',' stands only between arguments and indices");
     if (at("[")) source_.fail(token_.span, "only buffers are indexed");
@@ -308,8 +310,8 @@ class Parser {
 
 Expr parse_expression(std::string_view text, const Captures& captures, bool allow_score, std::string_view what) {
   if (text.size() > static_cast<std::size_t>(ModLimits::max_text_bytes)) {
-    throw Error(ErrorCode::invalid_expression, fmt::format("{}: the expression has {} bytes, over the limit of {}",
-                                                           what, text.size(), ModLimits::max_text_bytes));
+    throw Error(ErrorCode::invalid_expression, attnc::format("{}: the expression has {} bytes, over the limit of {}",
+                                                             what, text.size(), ModLimits::max_text_bytes));
   }
   const text::Source source(text, what);
   const text::Names names(captures, allow_score, what);

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text_lexer.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <limits>
 #include <utility>
 
+#include "dsl/format.h"
 #include "ops.h"
 
 namespace attnc::text {
@@ -102,22 +101,22 @@ void Lexer::fail_character() const {
   const Span span{at_, at_ + character.length};
   for (const auto& [code_point, spelling] : foreign_characters) {
     if (character.code_point == code_point) {
-      source_.fail(span, fmt::format("U+{:04X} is not part of an expression; write '{}'", code_point, spelling));
+      source_.fail(span, attnc::format("U+{:04X} is not part of an expression; write '{}'", code_point, spelling));
     }
   }
   if (character.code_point == 0) source_.fail(span, "a NUL byte is not part of an expression");
   if (character.code_point < 0) {
-    source_.fail(span, fmt::format("byte 0x{:02x} is not part of an expression (and not valid UTF-8)",
-                                   static_cast<unsigned char>(source_.text()[at_])));
+    source_.fail(span, attnc::format("byte 0x{:02x} is not part of an expression (and not valid UTF-8)",
+                                     static_cast<unsigned char>(source_.text()[at_])));
   }
   if (character.code_point < 0x20 || character.code_point == 0x7f) {
-    source_.fail(span, fmt::format("control character 0x{:02x} is not part of an expression", character.code_point));
+    source_.fail(span, attnc::format("control character 0x{:02x} is not part of an expression", character.code_point));
   }
   if (character.code_point >= 0x80) {
-    source_.fail(span, fmt::format("U+{:04X} is not part of an expression; names are ASCII letters, digits and '_'",
-                                   character.code_point));
+    source_.fail(span, attnc::format("U+{:04X} is not part of an expression; names are ASCII letters, digits and '_'",
+                                     character.code_point));
   }
-  source_.fail(span, fmt::format("{} is not part of an expression", in_quotes(source_[span])));
+  source_.fail(span, attnc::format("{} is not part of an expression", in_quotes(source_[span])));
 }
 
 Token Lexer::number() {
@@ -133,7 +132,7 @@ Token Lexer::number() {
   }
   const Span span{begin, at_};
   const std::string_view whole = source_[span];
-  const auto bad = [&](std::string_view rule) { source_.fail(span, fmt::format("{} {}", in_quotes(whole), rule)); };
+  const auto bad = [&](std::string_view rule) { source_.fail(span, attnc::format("{} {}", in_quotes(whole), rule)); };
 
   if (hex || whole.find_first_of(".eE") == std::string_view::npos) {
     Token token{Token::Kind::integer, span};

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text_names.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <limits>
 #include <utility>
 #include <vector>
 
+#include "dsl/format.h"
 #include "text_lexer.h"
 
 namespace attnc::text {
@@ -105,11 +104,11 @@ bool is_comparison(Op op) { return info(op).typing == Typing::compare; }
 
 std::string foreign_spelling(std::string_view name) {
   for (const Spelling& word : foreign_words) {
-    if (word.theirs == name) return fmt::format("'{}' is spelled '{}' here", word.theirs, word.ours);
+    if (word.theirs == name) return attnc::format("'{}' is spelled '{}' here", word.theirs, word.ours);
   }
-  if (name == "if" || name == "else" || name == "elif") return fmt::format("there is no '{}'; write c ? a : b", name);
+  if (name == "if" || name == "else" || name == "elif") return attnc::format("there is no '{}'; write c ? a : b", name);
   if (name == "return" || name == "lambda" || name == "auto" || name == "const") {
-    return fmt::format("there is no '{}'; a mod is one expression", name);
+    return attnc::format("there is no '{}'; a mod is one expression", name);
   }
   if (name == "bool") return "there is no 'bool'; compare with 0, as in x != 0";
   return "";
@@ -124,20 +123,20 @@ Names::Names(const Captures& captures, bool allow_score, std::string_view what) 
   }
 
   const auto fail = [&](const std::string& message) {
-    throw Error(ErrorCode::invalid_expression, fmt::format("{}: {}", what, message));
+    throw Error(ErrorCode::invalid_expression, attnc::format("{}: {}", what, message));
   };
   const auto check = [&](const std::string& capture, std::string_view kind) {
     if (!is_name(capture)) {
-      fail(fmt::format("{} {} cannot be named in an expression; names are ASCII letters, digits and '_'", kind,
-                       in_quotes(capture)));
+      fail(attnc::format("{} {} cannot be named in an expression; names are ASCII letters, digits and '_'", kind,
+                         in_quotes(capture)));
     }
     if (find_function(capture) || capture == "score" || (values_.count(capture) > 0) || buffers_.count(capture) > 0) {
-      fail(fmt::format("{} '{}' needs another name: that one is taken", kind, capture));
+      fail(attnc::format("{} '{}' needs another name: that one is taken", kind, capture));
     }
   };
   const auto check_count = [&](std::size_t count, std::string_view kind) {
     if (count > static_cast<std::size_t>(ModLimits::max_captures)) {
-      fail(fmt::format("{} {}, over the limit of {}", count, kind, ModLimits::max_captures));
+      fail(attnc::format("{} {}, over the limit of {}", count, kind, ModLimits::max_captures));
     }
   };
   check_count(captures.params.size(), "parameters");
@@ -182,8 +181,8 @@ std::string Names::explain_unknown(std::string_view name, bool called, bool inde
     }
   }
   const std::string_view kind = called ? "function" : indexed ? "buffer" : "name";
-  std::string message = fmt::format("unknown {} {}", kind, in_quotes(name));
-  if (!nearest.found().empty()) return message + fmt::format("; did you mean '{}'?", nearest.found());
+  std::string message = attnc::format("unknown {} {}", kind, in_quotes(name));
+  if (!nearest.found().empty()) return message + attnc::format("; did you mean '{}'?", nearest.found());
   if (called) return message;
   return message + (indexed ? "; buffers are declared beside the expression"
                             : "; besides the coordinates, a name is a parameter or a buffer declared beside the "

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text_source.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
+#include "dsl/format.h"
 #include "error.h"
 
 namespace attnc::text {
@@ -48,7 +47,7 @@ std::string in_quotes(std::string_view bytes) {
     if (is_printable_ascii(c)) {
       out += c;
     } else {
-      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+      out += attnc::format("\\x{:02x}", static_cast<unsigned char>(c));
     }
   }
   if (bytes.size() > max_quoted_bytes) out += "...";
@@ -60,7 +59,7 @@ std::string Source::place(std::size_t byte) const {
   const auto line = std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(byte), '\n') + 1;
   std::size_t column = 1;
   for (std::size_t i = line_around(text_, byte).begin; i < byte; i += character_at(text_, i).length) ++column;
-  return fmt::format("{}:{}", line, column);
+  return attnc::format("{}:{}", line, column);
 }
 
 void Source::fail(Span where, const std::string& reason) const {
@@ -97,9 +96,9 @@ void Source::fail(Span where, const std::string& reason) const {
   const std::string at = place(where.begin);
   const std::string number = at.substr(0, at.find(':'));
   throw Error(ErrorCode::invalid_expression,
-              fmt::format("{}:{}: {}\n  {} | {}{}{}\n  {} | {}^{}", what_, at, reason, number, before, shown, after,
-                          std::string(number.size(), ' '), std::string(before.size() + caret - first, ' '),
-                          std::string(underline_end - caret - 1, '~')));
+              attnc::format("{}:{}: {}\n  {} | {}{}{}\n  {} | {}^{}", what_, at, reason, number, before, shown, after,
+                            std::string(number.size(), ' '), std::string(before.size() + caret - first, ' '),
+                            std::string(underline_end - caret - 1, '~')));
 }
 
 }  // namespace attnc::text

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/attention.h"
 
-#include <fmt/format.h>
-
 #include <limits>
 #include <mutex>
 
@@ -11,6 +9,7 @@
 #include "compiler/ir/lower.h"
 #include "compiler/ir/print.h"
 #include "compiler/passes/passes.h"
+#include "dsl/format.h"
 #include "runtime/backend.h"
 #include "runtime/cuda/nvtx.h"
 #include "runtime/validate.h"
@@ -39,7 +38,7 @@ std::string explain_placement(const ir::Program& program) {
     at = end + 1;
     if (line.starts_with('%')) {
       const auto id = static_cast<std::size_t>(std::stol(line.substr(1)));
-      text += fmt::format("{:<48}; {}\n", line, name(levels[id]));
+      text += attnc::format("{:<48}; {}\n", line, name(levels[id]));
     } else {
       text += line + '\n';
     }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/block_mask.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <chrono>
 #include <string_view>
@@ -10,6 +8,7 @@
 #include "compiler/bounds/bounds.h"
 #include "compiler/ir/lower.h"
 #include "compiler/passes/passes.h"
+#include "dsl/format.h"
 #include "runtime/block_mask_build.h"
 #include "runtime/block_mask_state.h"
 #include "runtime/cuda/driver_api.h"
@@ -19,21 +18,21 @@ namespace attnc {
 namespace {
 
 [[noreturn]] void refuse(std::string_view what, const std::string& message) {
-  throw Error(ErrorCode::invalid_argument, fmt::format("{}: {}", what, message));
+  throw Error(ErrorCode::invalid_argument, attnc::format("{}: {}", what, message));
 }
 
 void check_shape(std::string_view what, int B, int H, int q_len, int kv_len, BlockSize size) {
-  if (B < 1) refuse(what, fmt::format("B is {}; it must be at least 1", B));
-  if (H < 1) refuse(what, fmt::format("H is {}; it must be at least 1", H));
+  if (B < 1) refuse(what, attnc::format("B is {}; it must be at least 1", B));
+  if (H < 1) refuse(what, attnc::format("H is {}; it must be at least 1", H));
   auto check_length = [&](const char* name, int length) {
     if (length < 0 || length > bounds::max_length)
-      refuse(what, fmt::format("{} is {}; it must be 0 to {}", name, length, bounds::max_length));
+      refuse(what, attnc::format("{} is {}; it must be 0 to {}", name, length, bounds::max_length));
   };
   check_length("q_len", q_len);
   check_length("kv_len", kv_len);
   auto check_block = [&](const char* name, int block) {
     if (block < 16 || block > 512 || block % 16 != 0)
-      refuse(what, fmt::format("block_size.{} is {}; it must be a multiple of 16 from 16 to 512", name, block));
+      refuse(what, attnc::format("block_size.{} is {}; it must be a multiple of 16 from 16 to 512", name, block));
   };
   check_block("q", size.q);
   check_block("kv", size.kv);
@@ -48,13 +47,13 @@ void read_list(std::string_view name, std::span<const std::int32_t> counts, std:
   const std::int32_t count = counts[static_cast<std::size_t>(row)];
   if (count < 0 || count > width)
     refuse(what,
-           fmt::format("{}num_blocks[{}] is {}; it must be 0 to {}, the entries a row has", name, row, count, width));
+           attnc::format("{}num_blocks[{}] is {}; it must be 0 to {}, the entries a row has", name, row, count, width));
   std::int32_t previous = -1;
   for (std::int32_t i = 0; i < count; ++i) {
     const std::int32_t block = indices[static_cast<std::size_t>(row * width + i)];
     if (block <= previous || block >= kv_blocks)
-      refuse(what, fmt::format("{}indices of row {}, entry {} is {}; entries must ascend within 0 to {}", name, row, i,
-                               block, kv_blocks - 1));
+      refuse(what, attnc::format("{}indices of row {}, entry {} is {}; entries must ascend within 0 to {}", name, row,
+                                 i, block, kv_blocks - 1));
     previous = block;
     runs.push_back({block, block + 1, full});
   }
@@ -66,10 +65,10 @@ void check_tables(std::string_view name, std::span<const std::int32_t> counts, s
   if (optional && counts.empty() && indices.empty()) return;
   if (static_cast<std::int64_t>(counts.size()) != rows)
     refuse(what,
-           fmt::format("{}num_blocks has {} entries; it must have B * H * q_blocks = {}", name, counts.size(), rows));
+           attnc::format("{}num_blocks has {} entries; it must have B * H * q_blocks = {}", name, counts.size(), rows));
   if (rows > 0 && static_cast<std::int64_t>(indices.size()) % rows != 0)
-    refuse(what, fmt::format("{}indices has {} entries; it must have a whole number for each of {} rows", name,
-                             indices.size(), rows));
+    refuse(what, attnc::format("{}indices has {} entries; it must have a whole number for each of {} rows", name,
+                               indices.size(), rows));
 }
 
 /// Merges two rows of runs: `kind(a, b)` of 0 empty, 1 partial, 2 full.
@@ -156,15 +155,15 @@ struct BlockMaskFactory {
     if (!x || !y) refuse(what, "one of the block masks is empty");
     const BlockMask::State &a = *x.state_, &b = *y.state_;
     if (a.q_len != b.q_len || a.kv_len != b.kv_len)
-      refuse(what, fmt::format("the masks are of {} x {} and {} x {} elements; they must agree", a.q_len, a.kv_len,
-                               b.q_len, b.kv_len));
+      refuse(what, attnc::format("the masks are of {} x {} and {} x {} elements; they must agree", a.q_len, a.kv_len,
+                                 b.q_len, b.kv_len));
     if (!(a.block_size == b.block_size))
-      refuse(what, fmt::format("the block sizes are {} x {} and {} x {}; they must agree", a.block_size.q,
-                               a.block_size.kv, b.block_size.q, b.block_size.kv));
+      refuse(what, attnc::format("the block sizes are {} x {} and {} x {}; they must agree", a.block_size.q,
+                                 a.block_size.kv, b.block_size.q, b.block_size.kv));
     if (!(a.device == b.device)) refuse(what, "the masks live on different devices");
     auto broadcast = [what](const char* name, int m, int n) {
       if (m != n && m != 1 && n != 1)
-        refuse(what, fmt::format("{} are {} and {}; they must agree or be 1", name, m, n));
+        refuse(what, attnc::format("{} are {} and {}; they must agree or be 1", name, m, n));
       return std::max(m, n);
     };
     const int B = broadcast("batches", a.batch, b.batch), H = broadcast("heads", a.heads, b.heads);
@@ -243,8 +242,8 @@ BlockMask BlockMask::from_kv_blocks(std::span<const std::int32_t> kv_num_blocks,
       std::sort(entries.begin(), entries.end(), [](const BlockRun& a, const BlockRun& b) { return a.first < b.first; });
       for (std::size_t i = 0; i < entries.size(); ++i) {
         if (i > 0 && entries[i].first == entries[i - 1].first)
-          refuse(what, fmt::format("block {} of row {} is in kv_indices and in full_kv_indices; it must be in one",
-                                   entries[i].first, row));
+          refuse(what, attnc::format("block {} of row {} is in kv_indices and in full_kv_indices; it must be in one",
+                                     entries[i].first, row));
         state.host->rows.append(entries[i]);
       }
       state.host->rows.end_row();
@@ -286,9 +285,9 @@ std::vector<std::uint8_t> BlockMask::to_dense() const {
 BlockMask BlockMask::slice(std::optional<int> b, std::optional<int> h) const {
   constexpr std::string_view what = "BlockMask::slice";
   if (b && (*b < 0 || *b >= state_->batch))
-    refuse(what, fmt::format("b is {}; it must be 0 to {}", *b, state_->batch - 1));
+    refuse(what, attnc::format("b is {}; it must be 0 to {}", *b, state_->batch - 1));
   if (h && (*h < 0 || *h >= state_->heads))
-    refuse(what, fmt::format("h is {}; it must be 0 to {}", *h, state_->heads - 1));
+    refuse(what, attnc::format("h is {}; it must be 0 to {}", *h, state_->heads - 1));
   const State& from = *state_;
   return BlockMaskFactory::make(b ? 1 : from.batch, h ? 1 : from.heads, from.q_len, from.kv_len, from.block_size,
                                 from.device, [&](State& state) {
@@ -306,7 +305,7 @@ BlockMask BlockMask::slice_q_blocks(int first, int last) const {
   const State& from = *state_;
   if (first < 0 || last < first || last > from.q_blocks())
     refuse("BlockMask::slice_q_blocks",
-           fmt::format("[{}, {}) is not within the {} rows of blocks", first, last, from.q_blocks()));
+           attnc::format("[{}, {}) is not within the {} rows of blocks", first, last, from.q_blocks()));
   const auto begin = static_cast<std::int64_t>(first) * from.block_size.q;
   const auto end = std::min<std::int64_t>(static_cast<std::int64_t>(last) * from.block_size.q, from.q_len);
   const int rows = first == last ? 0 : static_cast<int>(end - begin);

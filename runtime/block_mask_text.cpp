@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A BlockMask as text.
-#include <fmt/format.h>
 
 #include <algorithm>
 
+#include "dsl/format.h"
 #include "runtime/block_mask_state.h"
 
 namespace attnc {
@@ -12,13 +12,13 @@ std::string BlockMask::to_string(int b, int h, int columns) const {
   const State& s = *state_;
   if (b < 0 || b >= s.batch)
     throw Error(ErrorCode::invalid_argument,
-                fmt::format("BlockMask::to_string: b is {}; it must be 0 to {}", b, s.batch - 1));
+                attnc::format("BlockMask::to_string: b is {}; it must be 0 to {}", b, s.batch - 1));
   if (h < 0 || h >= s.heads)
     throw Error(ErrorCode::invalid_argument,
-                fmt::format("BlockMask::to_string: h is {}; it must be 0 to {}", h, s.heads - 1));
+                attnc::format("BlockMask::to_string: h is {}; it must be 0 to {}", h, s.heads - 1));
   if (columns < 1)
     throw Error(ErrorCode::invalid_argument,
-                fmt::format("BlockMask::to_string: columns is {}; it must be at least 1", columns));
+                attnc::format("BlockMask::to_string: columns is {}; it must be at least 1", columns));
 
   // A character stands for step x step blocks: full or empty if all of them are.
   const int step = std::max(1, (s.kv_blocks() + columns - 1) / columns);

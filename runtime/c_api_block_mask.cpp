@@ -44,19 +44,19 @@ BlockMask from_kv_blocks(const attnc_kv_blocks* caller) {
   // The spans' lengths follow from these, so they have to make sense before BlockMask can say what is wrong with the
   // rest.
   if (batch < 1 || heads < 1)
-    throw_invalid_argument(fmt::format("batch is {} and heads {}; neither may be negative", c.batch, c.heads));
+    throw_invalid_argument(attnc::format("batch is {} and heads {}; neither may be negative", c.batch, c.heads));
   if (c.q_len < 0 || c.kv_len < 0)
-    throw_invalid_argument(fmt::format("q_len is {} and kv_len {}; neither may be negative", c.q_len, c.kv_len));
+    throw_invalid_argument(attnc::format("q_len is {} and kv_len {}; neither may be negative", c.q_len, c.kv_len));
   if (block.q < 1 || block.kv < 1)
-    throw_invalid_argument(fmt::format("the block size is {} x {}; both are 16 to 512", block.q, block.kv));
+    throw_invalid_argument(attnc::format("the block size is {} x {}; both are 16 to 512", block.q, block.kv));
   if (c.kv_width < 0 || c.full_kv_width < 0)
     throw_invalid_argument(
-        fmt::format("kv_width is {} and full_kv_width {}; neither may be negative", c.kv_width, c.full_kv_width));
+        attnc::format("kv_width is {} and full_kv_width {}; neither may be negative", c.kv_width, c.full_kv_width));
   std::int64_t rows = 0;
   if (__builtin_mul_overflow(std::int64_t{batch} * heads, ceil_div(c.q_len, block.q), &rows) ||
       rows > (std::int64_t{1} << 31))
     throw_invalid_argument(
-        fmt::format("batch {} x heads {} x q_len {} has more than 2^31 rows of blocks", batch, heads, c.q_len));
+        attnc::format("batch {} x heads {} x q_len {} has more than 2^31 rows of blocks", batch, heads, c.q_len));
   const std::int64_t kv_blocks = ceil_div(c.kv_len, block.kv);
   const auto table = [](const int32_t* data, std::int64_t size, const char* what) {
     if (size != 0) require(data, what);
@@ -218,7 +218,7 @@ attnc_status attnc_block_mask_to_dense(const attnc_block_mask* mask, uint8_t* ou
     const std::vector<std::uint8_t> dense = mask->mask.to_dense();
     if (capacity < dense.size())
       throw_invalid_argument(
-          fmt::format("capacity is {} bytes; batch * heads * q_blocks * kv_blocks is {}", capacity, dense.size()));
+          attnc::format("capacity is {} bytes; batch * heads * q_blocks * kv_blocks is {}", capacity, dense.size()));
     std::copy(dense.begin(), dense.end(), out);
   });
 }

@@ -51,11 +51,11 @@ attnc_status report(attnc_error** error, attnc_status status, const char* messag
 
 void check_array(const void* data, std::size_t count, const char* what) {
   if (data == nullptr && count != 0)
-    throw_invalid_argument(fmt::format("{} is NULL, but its count is {}", what, count));
+    throw_invalid_argument(attnc::format("{} is NULL, but its count is {}", what, count));
 }
 
 const char* required_name(const char* name, const char* what, std::size_t index) {
-  if (name == nullptr) throw_invalid_argument(fmt::format("{}[{}].name is NULL", what, index));
+  if (name == nullptr) throw_invalid_argument(attnc::format("{}[{}].name is NULL", what, index));
   return name;
 }
 
@@ -78,47 +78,48 @@ attnc_status report_current_exception(attnc_error** error) noexcept {
 void throw_invalid_argument(const std::string& message) { throw Error(ErrorCode::invalid_argument, message); }
 
 void require(const void* pointer, const char* what) {
-  if (pointer == nullptr) throw_invalid_argument(fmt::format("{} is NULL", what));
+  if (pointer == nullptr) throw_invalid_argument(attnc::format("{} is NULL", what));
 }
 
 void check_struct(const void* caller, std::size_t size, std::size_t oldest, std::size_t known, const char* name) {
   if (size < oldest)
-    throw_invalid_argument(fmt::format("{}.struct_size is {}; it must be sizeof({}), at least {} (use its _INIT macro)",
-                                       name, size, name, oldest));
+    throw_invalid_argument(attnc::format(
+        "{}.struct_size is {}; it must be sizeof({}), at least {} (use its _INIT macro)", name, size, name, oldest));
   const auto* bytes = static_cast<const unsigned char*>(caller);
   for (std::size_t i = known; i < size; ++i)
     if (bytes[i] != 0)
       throw Error(ErrorCode::unsupported,
-                  fmt::format("{} sets a member at byte {}, which this version of attnc (C API {}) does not know", name,
-                              i, ATTNC_C_API_VERSION));
+                  attnc::format("{} sets a member at byte {}, which this version of attnc (C API {}) does not know",
+                                name, i, ATTNC_C_API_VERSION));
 }
 
 DType to_dtype(attnc_dtype dtype, const char* what) {
   if (dtype < ATTNC_DTYPE_F32 || dtype > ATTNC_DTYPE_BOOL)
     throw_invalid_argument(
-        fmt::format("{} is {}, which is no attnc_dtype (0 to {})", what, dtype, int{ATTNC_DTYPE_BOOL}));
+        attnc::format("{} is {}, which is no attnc_dtype (0 to {})", what, dtype, int{ATTNC_DTYPE_BOOL}));
   return static_cast<DType>(dtype);
 }
 
 Device to_device(attnc_device device, const char* what) {
   if (device.kind != ATTNC_DEVICE_CPU && device.kind != ATTNC_DEVICE_CUDA)
     throw_invalid_argument(
-        fmt::format("{}.kind is {}; it must be ATTNC_DEVICE_CPU or ATTNC_DEVICE_CUDA", what, device.kind));
+        attnc::format("{}.kind is {}; it must be ATTNC_DEVICE_CPU or ATTNC_DEVICE_CUDA", what, device.kind));
   if (device.index < 0)
-    throw_invalid_argument(fmt::format("{}.index is {}; it must not be negative", what, device.index));
+    throw_invalid_argument(attnc::format("{}.index is {}; it must not be negative", what, device.index));
   return {static_cast<Device::Kind>(device.kind), device.index};
 }
 
 TensorView to_view(const attnc_tensor& tensor, const char* what) {
   if (tensor.rank < 0 || tensor.rank > ATTNC_MAX_RANK)
-    throw_invalid_argument(fmt::format("{}.rank is {}; it must be 0 to {}", what, tensor.rank, int{ATTNC_MAX_RANK}));
+    throw_invalid_argument(attnc::format("{}.rank is {}; it must be 0 to {}", what, tensor.rank, int{ATTNC_MAX_RANK}));
   TensorView view;
   view.data = tensor.data;
-  view.dtype = to_dtype(tensor.dtype, fmt::format("{}.dtype", what).c_str());
+  view.dtype = to_dtype(tensor.dtype, attnc::format("{}.dtype", what).c_str());
   view.rank = tensor.rank;
   for (std::size_t i = 0; i < static_cast<std::size_t>(tensor.rank); ++i) {
     if (tensor.shape[i] < 0)
-      throw_invalid_argument(fmt::format("{}.shape[{}] is {}; an extent is never negative", what, i, tensor.shape[i]));
+      throw_invalid_argument(
+          attnc::format("{}.shape[{}] is {}; an extent is never negative", what, i, tensor.shape[i]));
     view.shape[i] = tensor.shape[i];
     view.stride_elems[i] = tensor.stride_elems[i];
   }
@@ -138,13 +139,13 @@ Captures to_captures(const attnc_param_decl* params, std::size_t num_params, con
   for (std::size_t i = 0; i < num_params; ++i) {
     const attnc_param_decl& p = params[i];
     if (p.type < ATTNC_TYPE_BOOL || p.type > ATTNC_TYPE_F32)
-      throw_invalid_argument(fmt::format("params[{}].type is {}, which is no attnc_type", i, p.type));
+      throw_invalid_argument(attnc::format("params[{}].type is {}, which is no attnc_type", i, p.type));
     captures.params.push_back({required_name(p.name, "params", i), static_cast<Type>(p.type), p.default_real,
                                p.default_integer, p.has_default != 0});
   }
   for (std::size_t i = 0; i < num_buffers; ++i)
     captures.buffers.push_back({required_name(buffers[i].name, "buffers", i),
-                                to_dtype(buffers[i].dtype, fmt::format("buffers[{}].dtype", i).c_str()),
+                                to_dtype(buffers[i].dtype, attnc::format("buffers[{}].dtype", i).c_str()),
                                 buffers[i].rank});
   return captures;
 }

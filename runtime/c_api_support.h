@@ -2,14 +2,13 @@
 // How the C API crosses the border: errors, option structs that grow, and views of the caller's structs. Not installed.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <string>
 #include <vector>
 
+#include "dsl/format.h"
 #include "dsl/mods.h"
 #include "runtime/attention.h"
 #include "runtime/bindings.h"

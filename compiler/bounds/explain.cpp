@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the analysis knows about a mod, for people.
-#include <fmt/format.h>
 
 #include <array>
 #include <cmath>
@@ -9,6 +8,7 @@
 #include "compiler/bounds/concrete.h"
 #include "compiler/bounds/evaluate.h"
 #include "compiler/ir/print.h"
+#include "dsl/format.h"
 
 namespace attnc::bounds {
 namespace {
@@ -19,13 +19,13 @@ std::string text_of(const Range<Concrete>& r) {
       return r.may_be_true && r.may_be_false ? "true or false" : r.may_be_true ? "true" : "false";
     case Type::f32: {
       if (std::isinf(r.real_lo) && std::isinf(r.real_hi)) return r.may_be_nan ? "anything" : "anything but NaN";
-      return fmt::format("[{:.6g}, {:.6g}]{}", r.real_lo, r.real_hi, r.may_be_nan ? " or NaN" : "");
+      return attnc::format("[{:.6g}, {:.6g}]{}", r.real_lo, r.real_hi, r.may_be_nan ? " or NaN" : "");
     }
     default: {
-      std::string text = r.lo == r.hi                                           ? fmt::format("{}", r.lo)
+      std::string text = r.lo == r.hi                                           ? attnc::format("{}", r.lo)
                          : r.lo == type_min(r.type) && r.hi == type_max(r.type) ? "anything"
-                                                                                : fmt::format("[{}, {}]", r.lo, r.hi);
-      if (r.modulus > 1) text += fmt::format(", {} mod {}", r.residue, r.modulus);
+                                                                                : attnc::format("[{}, {}]", r.lo, r.hi);
+      if (r.modulus > 1) text += attnc::format(", {} mod {}", r.residue, r.modulus);
       return text;
     }
   }
@@ -51,8 +51,8 @@ bool needs_lengths(RowSafety::Witness witness) {
 
 /// How a kernel decides its tiles, and why so.
 std::string explain_classifier(const ir::Program& program, const ClassifierProgram& classifier) {
-  std::string text = fmt::format("classifier: {} instructions a block, {} tables of minima and maxima\n",
-                                 classifier.program.insts.size(), classifier.extrema.size());
+  std::string text = attnc::format("classifier: {} instructions a block, {} tables of minima and maxima\n",
+                                   classifier.program.insts.size(), classifier.extrema.size());
   std::string names;
   for (const auto& extrema : classifier.extrema) {
     const std::string& name = program.buffers[static_cast<std::size_t>(extrema.source_slot)].name;
@@ -61,7 +61,7 @@ std::string explain_classifier(const ir::Program& program, const ClassifierProgr
   if (names.empty())
     text += "tiles: without a BlockMask, a GPU kernel classifies them itself; nothing it reads varies inside a block\n";
   else
-    text += fmt::format(
+    text += attnc::format(
         "tiles: without a BlockMask, a GPU kernel classifies them itself, by minima and maxima of {} that a small "
         "kernel "
         "takes before each launch\n",
@@ -86,7 +86,7 @@ std::string explain_mask(const ir::Program& program, const Knowledge& knowledge,
       break;
   }
   if (const auto band = row_band(program)) {
-    text += fmt::format("band: row keeps %{} <= kv_idx < %{}, computed once a row:\n", band->lo, band->hi);
+    text += attnc::format("band: row keeps %{} <= kv_idx < %{}, computed once a row:\n", band->lo, band->hi);
     const std::string printed = ir::print(band->program);
     std::size_t at = 0;
     while (at < printed.size()) {
@@ -103,15 +103,15 @@ std::string explain_mask(const ir::Program& program, const Knowledge& knowledge,
   bool proved = false;
   for (const RowSafety::Candidate& candidate : safety.candidates) {
     if (!candidate.always || proved) continue;
-    text += fmt::format("rows: every row keeps {}{}\n", name(candidate.witness),
-                        needs_lengths(candidate.witness) ? ", where q_len <= kv_len" : "");
+    text += attnc::format("rows: every row keeps {}{}\n", name(candidate.witness),
+                          needs_lengths(candidate.witness) ? ", where q_len <= kv_len" : "");
     proved = true;
   }
   if (!proved && safety.candidates.empty()) text += "rows: nothing proves that a row keeps a key\n";
   if (!proved && !safety.candidates.empty()) {
     text += "rows: each call may prove that every row keeps one of";
     for (const RowSafety::Candidate& candidate : safety.candidates)
-      text += fmt::format(" ({})", name(candidate.witness));
+      text += attnc::format(" ({})", name(candidate.witness));
     text += '\n';
   }
 
@@ -129,9 +129,9 @@ std::string explain_mask(const ir::Program& program, const Knowledge& knowledge,
 
 std::string explain_bounds(const ir::Program& program, const Knowledge& knowledge, const Box& box) {
   std::string text =
-      fmt::format("; ranges over b [{}, {}], h [{}, {}], q_idx [{}, {}], kv_idx [{}, {}], parameters {}\n", box.b_first,
-                  box.b_last, box.h_first, box.h_last, box.q_first, box.q_last, box.kv_first, box.kv_last,
-                  knowledge.bindings ? "as bound" : "of any value");
+      attnc::format("; ranges over b [{}, {}], h [{}, {}], q_idx [{}, {}], kv_idx [{}, {}], parameters {}\n",
+                    box.b_first, box.b_last, box.h_first, box.h_last, box.q_first, box.q_last, box.kv_first,
+                    box.kv_last, knowledge.bindings ? "as bound" : "of any value");
   Concrete algebra(knowledge);
   algebra.set_box(box);
   std::vector<Range<Concrete>> ranges(program.insts.size());
@@ -144,7 +144,7 @@ std::string explain_bounds(const ir::Program& program, const Knowledge& knowledg
     const std::size_t end = printed.find('\n', at);
     const std::string line = printed.substr(at, end - at);
     at = end + 1;
-    text += line.starts_with('%') ? fmt::format("{:<44}; {}\n", line, text_of(ranges[std::stoul(line.substr(1))]))
+    text += line.starts_with('%') ? attnc::format("{:<44}; {}\n", line, text_of(ranges[std::stoul(line.substr(1))]))
                                   : line + '\n';
   }
 
@@ -152,18 +152,18 @@ std::string explain_bounds(const ir::Program& program, const Knowledge& knowledg
   if (program.score == ir::no_value)
     text += "score: as it is, unbounded\n";
   else if (const auto bound = score_bound(program, knowledge, box))
-    text += fmt::format("score: within +-{:.6g} wherever it is not NaN\n", *bound);
+    text += attnc::format("score: within +-{:.6g} wherever it is not NaN\n", *bound);
   else if (const ir::Bindings defaults = ir::Bindings::defaults(program);
            const auto bound = knowledge.bindings ? std::nullopt : score_bound(program, {&defaults, nullptr}, box))
-    text += fmt::format("score: no bound for all parameters; within +-{:.6g} for their defaults\n", *bound);
+    text += attnc::format("score: no bound for all parameters; within +-{:.6g} for their defaults\n", *bound);
   else
     text += "score: no bound\n";
 
   const LoadGuards guards = load_guards(program);
   for (const LoadCondition& condition : guards.conditions)
-    text += fmt::format("guard: %{} needs none where {}\n", condition.load, condition.text);
+    text += attnc::format("guard: %{} needs none where {}\n", condition.load, condition.text);
   for (const ir::ValueId load : guards.kept)
-    text += fmt::format("guard: %{} is always checked; its index is not arithmetic on coordinates\n", load);
+    text += attnc::format("guard: %{} is always checked; its index is not arithmetic on coordinates\n", load);
   return text;
 }
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Proofs about whole calls: guards of loads, rows that keep a key, bounded scores, mods without effect.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
@@ -9,6 +8,7 @@
 #include "compiler/bounds/concrete.h"
 #include "compiler/bounds/evaluate.h"
 #include "compiler/passes/passes.h"
+#include "dsl/format.h"
 
 namespace attnc::bounds {
 namespace {
@@ -31,21 +31,21 @@ std::string condition_text(const Program& program, const Inst& load, int dimensi
   if (inst.op == Op::input) {
     switch (inst.input) {
       case Input::b:
-        return fmt::format("extent {} of {} >= batch", dimension, buffer);
+        return attnc::format("extent {} of {} >= batch", dimension, buffer);
       case Input::h:
-        return fmt::format("extent {} of {} >= heads", dimension, buffer);
+        return attnc::format("extent {} of {} >= heads", dimension, buffer);
       case Input::q_idx:
-        return fmt::format("extent {} of {} >= q_len", dimension, buffer);
+        return attnc::format("extent {} of {} >= q_len", dimension, buffer);
       case Input::kv_idx:
-        return fmt::format("extent {} of {} >= kv_len", dimension, buffer);
+        return attnc::format("extent {} of {} >= kv_len", dimension, buffer);
       default:
         break;
     }
   }
   if (index.lo >= 0 && index.hi < max_length)
-    return fmt::format("extent {} of {} >= {}", dimension, buffer, index.hi + 1);
-  return fmt::format("0 <= %{} < extent {} of {} over the call's coordinates",
-                     load.operands[static_cast<std::size_t>(dimension)], dimension, buffer);
+    return attnc::format("extent {} of {} >= {}", dimension, buffer, index.hi + 1);
+  return attnc::format("0 <= %{} < extent {} of {} over the call's coordinates",
+                       load.operands[static_cast<std::size_t>(dimension)], dimension, buffer);
 }
 
 Inst input_inst(Input which) {

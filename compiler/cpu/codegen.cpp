@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/cpu/codegen.h"
 
-#include <fmt/format.h>
 #include <llvm/ADT/SmallString.h>
 #include <llvm/Config/llvm-config.h>
 #include <llvm/IR/LegacyPassManager.h>
@@ -24,6 +23,7 @@
 #include <vector>
 
 #include "dsl/error.h"
+#include "dsl/format.h"
 
 namespace attnc::cpu {
 namespace {
@@ -96,7 +96,7 @@ CpuTarget CpuTarget::host() {
     const std::unique_ptr<llvm::MCSubtargetInfo> any(
         find_target(target.triple).createMCSubtargetInfo(target.triple, "", ""));
     if (!any->isCPUStringValid(forced))
-      throw Error(ErrorCode::unsupported, fmt::format("ATTNC_CPU_TARGET={}: LLVM knows no such CPU", forced));
+      throw Error(ErrorCode::unsupported, attnc::format("ATTNC_CPU_TARGET={}: LLVM knows no such CPU", forced));
     target.cpu = forced;
   } else {
     target.cpu = llvm::sys::getHostCPUName().str();
@@ -121,7 +121,7 @@ CpuTarget CpuTarget::host() {
   if (const char* bits = std::getenv("ATTNC_CPU_VECTOR_BITS"); bits != nullptr && *bits != '\0') {
     const std::string_view text = bits;
     if (text != "128" && text != "256" && text != "512")
-      throw Error(ErrorCode::unsupported, fmt::format("ATTNC_CPU_VECTOR_BITS={}: must be 128, 256 or 512", text));
+      throw Error(ErrorCode::unsupported, attnc::format("ATTNC_CPU_VECTOR_BITS={}: must be 128, 256 or 512", text));
     target.vector_bits = std::min(target.vector_bits, std::atoi(bits));
   }
   return target;

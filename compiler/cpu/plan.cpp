@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/cpu/plan.h"
 
-#include <fmt/format.h>
+#include "dsl/format.h"
 
 namespace attnc::cpu {
 namespace {
@@ -36,7 +36,7 @@ CpuPlan CpuPlan::choose(const CpuTarget& target, DType dtype, int head_dim_qk, i
 }
 
 std::string CpuPlan::to_string() const {
-  return fmt::format(
+  return attnc::format(
       "CpuPlan(dtype={}, head_dim_qk={}, head_dim_v={}, lanes={}, q_vectors={}, key_rows={}, out_rows={}, "
       "out_vectors={}, max_rows={}, max_keys={})",
       name(dtype), head_dim_qk, head_dim_v, lanes, q_vectors, key_rows, out_rows, out_vectors, max_rows, max_keys);

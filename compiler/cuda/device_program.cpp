@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/cuda/device_program.h"
 
-#include <fmt/format.h>
-
 #include <array>
 #include <bit>
 #include <cstdlib>
@@ -10,6 +8,7 @@
 
 #include "compiler/cuda/operations.h"
 #include "compiler/passes/passes.h"
+#include "dsl/format.h"
 
 namespace attnc::cuda {
 namespace {
@@ -84,7 +83,7 @@ class Builder {
     DeviceValue value;
     value.type = type;
     value.level = level;
-    value.name = fmt::format("{}_{}", label, inst);
+    value.name = attnc::format("{}_{}", label, inst);
     value.text = std::move(text);
     value.operands = std::move(operands);
     value.cost = cost;
@@ -158,8 +157,8 @@ class Builder {
   int make_delta(ValueId id, const Affine& form) {
     const int delta = leaf(Kind::delta, Type::f32, Level::diagonal);
     std::string text = form.sign > 0 ? "$0" : "-$0";
-    if (form.offset != 0) text += fmt::format(" {} {}.0f", form.offset < 0 ? "-" : "+", std::llabs(form.offset));
-    if (form.absolute) text = fmt::format("fabsf({})", text);
+    if (form.offset != 0) text += attnc::format(" {} {}.0f", form.offset < 0 ? "-" : "+", std::llabs(form.offset));
+    if (form.absolute) text = attnc::format("fabsf({})", text);
     const int cost = form.offset != 0 ? 1 : 0;  // signs and absolute values are operand modifiers
     const int value = computed(id, "distance", Type::f32, Level::diagonal, text, {delta}, cost);
     result_[value].comment = "f32 of a difference of coordinates";
@@ -213,7 +212,7 @@ class Builder {
       case Op::param: {
         const std::string& text = param_texts_[static_cast<std::size_t>(inst.slot)];
         return leaf(Kind::param, inst.type, Level::uniform,
-                    inst.type == Type::boolean ? fmt::format("({} != 0)", text) : text);
+                    inst.type == Type::boolean ? attnc::format("({} != 0)", text) : text);
       }
       case Op::load:
         return make_load(id);
@@ -247,7 +246,7 @@ class Builder {
     std::vector<Type> types;
     std::vector<int> operands;
     for (std::size_t i = 0; i < inst.operand_count; ++i) {
-      slots.push_back(fmt::format("${}", i));
+      slots.push_back(attnc::format("${}", i));
       types.push_back(program_[inst.operands[i]].type);
       operands.push_back(at(inst.operands[i]));
     }
@@ -255,7 +254,7 @@ class Builder {
         computed(id, info(inst.op).mnemonic, inst.type, level(id), operation_text(inst, slots, types, style),
                  std::move(operands), operation_cost(inst, types[0], style));
     result_[value].op = inst.op;
-    result_[value].comment = fmt::format("{} {}", info(inst.op).mnemonic, name(inst.type));
+    result_[value].comment = attnc::format("{} {}", info(inst.op).mnemonic, name(inst.type));
     return value;
   }
 
@@ -284,10 +283,10 @@ class Builder {
     const bool moves_x = level(form.x) <= Level::row;
     const ValueId moving = moves_x ? form.x : form.y;
     const int moved = computed(id, "moved", Type::i32, level(moving),
-                               fmt::format("wrap_add($0, {})", moves_x ? form.reach : -form.reach), {at(moving)}, 1);
+                               attnc::format("wrap_add($0, {})", moves_x ? form.reach : -form.reach), {at(moving)}, 1);
     const std::vector<int> sides = moves_x ? std::vector<int>{moved, at(form.y)} : std::vector<int>{at(form.x), moved};
     const int value = computed(id, "within", Type::boolean, level(id),
-                               fmt::format("static_cast<uint32>(wrap_sub($0, $1)) <= {}u", 2 * form.reach), sides, 2);
+                               attnc::format("static_cast<uint32>(wrap_sub($0, $1)) <= {}u", 2 * form.reach), sides, 2);
     result_[moved].comment = result_[value].comment = "of a distance";
     return value;
   }
@@ -320,21 +319,21 @@ class Builder {
       std::string offset = offset_text, inside = inside_text;
       const auto extend = [&](std::string& text, std::vector<int>& all, int previous, std::string_view op) {
         if (previous < 0) return;
-        text = fmt::format("${} {} {}", all.size(), op, text);
+        text = attnc::format("${} {} {}", all.size(), op, text);
         all.push_back(previous);
       };
       extend(offset, offset_operands, part.offset, "+");
-      part.offset = computed(id, fmt::format("{}_{}", offset_label, result_.values.size()), Type::i64, level, offset,
+      part.offset = computed(id, attnc::format("{}_{}", offset_label, result_.values.size()), Type::i64, level, offset,
                              std::move(offset_operands), 2);
       if (!inst.guarded) return;
       extend(inside, inside_operands, part.inside, "&&");
-      part.inside = computed(id, fmt::format("inside_{}", result_.values.size()), Type::boolean, level, inside,
+      part.inside = computed(id, attnc::format("inside_{}", result_.values.size()), Type::boolean, level, inside,
                              std::move(inside_operands), 1);
     };
     for (std::size_t d = 0; d < inst.operand_count; ++d) {
       const Level at_level = level(inst.operands[d]);
-      join(parts[static_cast<std::size_t>(at_level)], at_level, "offset", fmt::format("along<{}>({}, $0)", d, buffer),
-           fmt::format("inside<{}>({}, $0)", d, buffer), {at(inst.operands[d])});
+      join(parts[static_cast<std::size_t>(at_level)], at_level, "offset", attnc::format("along<{}>({}, $0)", d, buffer),
+           attnc::format("inside<{}>({}, $0)", d, buffer), {at(inst.operands[d])});
     }
     // Outer parts flow inwards: uniform into the first finer level there is, then all into the load's own.
     const auto index = [](Level l) { return static_cast<std::size_t>(l); };
@@ -345,11 +344,11 @@ class Builder {
       if (into.offset < 0) {
         into = from;
       } else {
-        into.offset = computed(id, fmt::format("offset_{}", result_.values.size()), Type::i64, level, "$0 + $1",
+        into.offset = computed(id, attnc::format("offset_{}", result_.values.size()), Type::i64, level, "$0 + $1",
                                {from.offset, into.offset}, 2);
         if (inst.guarded) {
-          into.inside = computed(id, fmt::format("inside_{}", result_.values.size()), Type::boolean, level, "$0 && $1",
-                                 {from.inside, into.inside}, 1);
+          into.inside = computed(id, attnc::format("inside_{}", result_.values.size()), Type::boolean, level,
+                                 "$0 && $1", {from.inside, into.inside}, 1);
         }
       }
       from = Part{};
@@ -364,16 +363,16 @@ class Builder {
     std::vector<int> operands;
     const std::string_view zero = inst.type == Type::boolean ? "false" : inst.type == Type::f32 ? "0.0f" : "0";
     if (mine.offset < 0) {  // rank 0
-      text = fmt::format("load({}.data)", buffer);
+      text = attnc::format("load({}.data)", buffer);
     } else if (inst.guarded) {
-      text = fmt::format("$0 ? load({}.data + $1) : {}", buffer, zero);
+      text = attnc::format("$0 ? load({}.data + $1) : {}", buffer, zero);
       operands = {mine.inside, mine.offset};
     } else {
-      text = fmt::format("load({}.data + $0)", buffer);
+      text = attnc::format("load({}.data + $0)", buffer);
       operands = {mine.offset};
     }
     const int value = computed(id, "load", inst.type, own, std::move(text), std::move(operands), 24);
-    result_[value].comment = fmt::format("load {}", name(inst.type));
+    result_[value].comment = attnc::format("load {}", name(inst.type));
     return value;
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/cuda/extrema.h"
 
-#include <fmt/format.h>
+#include "dsl/format.h"
 
 namespace attnc::cuda {
 
@@ -39,7 +39,7 @@ ParamLayout layout_with_extrema(const ir::Program& declared, const bounds::Class
 }
 
 std::string extent_text(const std::string& buffer_text, int dimension) {
-  return fmt::format("extent_i32({}, {})", buffer_text, dimension);
+  return attnc::format("extent_i32({}, {})", buffer_text, dimension);
 }
 
 }  // namespace attnc::cuda

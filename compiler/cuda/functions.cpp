@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/cuda/functions.h"
 
-#include <fmt/format.h>
-
 #include <iterator>
 
 #include "compiler/cuda/operations.h"
+#include "dsl/format.h"
 
 namespace attnc::cuda {
 namespace {
@@ -38,10 +37,10 @@ std::string field_text(const DeviceValue& value) {
                                   : value.level == Level::column ? "c"
                                                                  : "d";
   if (is_staged(value.level)) {
-    if (value.type == Type::boolean) return fmt::format("({}.{} != 0)", holder, value.name);
-    if (value.type == Type::i64) return fmt::format("join_words({0}.{1}_low, {0}.{1}_high)", holder, value.name);
+    if (value.type == Type::boolean) return attnc::format("({}.{} != 0)", holder, value.name);
+    if (value.type == Type::i64) return attnc::format("join_words({0}.{1}_low, {0}.{1}_high)", holder, value.name);
   }
-  return fmt::format("{}.{}", holder, value.name);
+  return attnc::format("{}.{}", holder, value.name);
 }
 
 /// Where code is being written.
@@ -66,7 +65,7 @@ std::string input_text(Input input, const Scope& scope) {
     case Input::score:
       return "dot";
     default:
-      return fmt::format("t.{}", name(input));
+      return attnc::format("t.{}", name(input));
   }
 }
 
@@ -112,14 +111,13 @@ std::string statements(const DeviceProgram& program, const std::vector<int>& roo
     for (const int operand : program[id].operands) wanted[static_cast<std::size_t>(operand)] = true;
   }
   std::string text;
-  auto out = std::back_inserter(text);
   for (std::size_t id = 0; id < program.values.size(); ++id) {
     const DeviceValue& value = program.values[id];
     if (!wanted[id] || !is_local(value, scope)) continue;
-    if (options.line_directives) fmt::format_to(out, "#line {} \"mod\"\n", value.line);
-    fmt::format_to(out, "    const {} {} = {};", device_type(value.type), value.name,
-                   expression(program, value, scope));
-    if (!value.comment.empty()) fmt::format_to(out, "  // %{} {}", value.line - 1, value.comment);
+    if (options.line_directives) attnc::append(text, "#line {} \"mod\"\n", value.line);
+    attnc::append(text, "    const {} {} = {};", device_type(value.type), value.name,
+                  expression(program, value, scope));
+    if (!value.comment.empty()) attnc::append(text, "  // %{} {}", value.line - 1, value.comment);
     text += "\n";
   }
   return text;
@@ -159,16 +157,15 @@ LevelFields level_fields(const DeviceProgram& program, Level level) {
 }
 
 std::string print_level_struct(const DeviceProgram& program, Level level, const LevelFields& fields) {
-  if (fields.values.empty()) return fmt::format("  struct {} {{}};\n", struct_name(level));
-  std::string text = fmt::format("  struct {} {{\n", struct_name(level));
-  auto out = std::back_inserter(text);
+  if (fields.values.empty()) return attnc::format("  struct {} {{}};\n", struct_name(level));
+  std::string text = attnc::format("  struct {} {{\n", struct_name(level));
   for (const int id : fields.values) {
     const DeviceValue& value = program[id];
     if (is_staged(level) && value.type == Type::i64) {
-      fmt::format_to(out, "    int32 {0}_low, {0}_high;\n", value.name);
+      attnc::append(text, "    int32 {0}_low, {0}_high;\n", value.name);
     } else {
       const bool as_word = is_staged(level) && value.type == Type::boolean;
-      fmt::format_to(out, "    {} {};\n", as_word ? "int32" : device_type(value.type), value.name);
+      attnc::append(text, "    {} {};\n", as_word ? "int32" : device_type(value.type), value.name);
     }
   }
   return text + "  };\n";
@@ -178,18 +175,17 @@ std::string print_level_function(const DeviceProgram& program, Level level, cons
                                  const PrintOptions& options) {
   const std::string_view type = struct_name(level);
   std::string text =
-      fmt::format("  static __forceinline__ {} {}(const Params& p, const TileContext& t{}{}) {{\n", type, name(level),
-                  level == Level::uniform ? "" : ", const Uniform& u", coordinate_parameter(level));
+      attnc::format("  static __forceinline__ {} {}(const Params& p, const TileContext& t{}{}) {{\n", type, name(level),
+                    level == Level::uniform ? "" : ", const Uniform& u", coordinate_parameter(level));
   if (fields.values.empty()) return text + "    return {};\n  }\n";
   text += statements(program, fields.values, {level}, options);
-  text += fmt::format("    {} result;\n", type);
-  auto out = std::back_inserter(text);
+  text += attnc::format("    {} result;\n", type);
   for (const int id : fields.values) {
     const DeviceValue& value = program[id];
     if (is_staged(level) && value.type == Type::i64) {
-      fmt::format_to(out, "    result.{0}_low = low_word({0});\n    result.{0}_high = high_word({0});\n", value.name);
+      attnc::append(text, "    result.{0}_low = low_word({0});\n    result.{0}_high = high_word({0});\n", value.name);
     } else {
-      fmt::format_to(out, "    result.{0} = {0};\n", value.name);
+      attnc::append(text, "    result.{0} = {0};\n", value.name);
     }
   }
   return text + "    return result;\n  }\n";
@@ -198,14 +194,14 @@ std::string print_level_function(const DeviceProgram& program, Level level, cons
 std::string print_element_function(const DeviceProgram& program, int result, std::string_view signature,
                                    const PrintOptions& options) {
   const Scope scope{Level::element};
-  return fmt::format("  static __forceinline__ {} {{\n{}    return {};\n  }}\n", signature,
-                     statements(program, {result}, scope, options), reference(program[result], scope));
+  return attnc::format("  static __forceinline__ {} {{\n{}    return {};\n  }}\n", signature,
+                       statements(program, {result}, scope, options), reference(program[result], scope));
 }
 
 std::string print_row_band(const DeviceProgram& program, int lo, int hi) {
   // Nothing is local to row_band: results are handed in by Row and Uniform.
   const Scope scope{Level::element};
-  return fmt::format(
+  return attnc::format(
       "  static __forceinline__ Band row_band(const Params& p, const TileContext& t, const Uniform& u, const Row& r) "
       "{{\n"
       "    return {{{}, {}}};\n  }}\n",
@@ -215,7 +211,7 @@ std::string print_row_band(const DeviceProgram& program, int lo, int hi) {
 std::string print_classify(const DeviceProgram& program, int may_be_true, int may_be_false,
                            const PrintOptions& options) {
   const Scope scope{Level::uniform, true};
-  return fmt::format(
+  return attnc::format(
       "  static __forceinline__ BlockVerdict classify(const Params& p, const TileContext& t, const Uniform& u,\n"
       "                                               const BlockRange& range) {{\n"
       "{}    if (!{}) return BlockVerdict::full;\n    return {} ? BlockVerdict::partial : BlockVerdict::empty;\n  }}\n",
@@ -226,7 +222,7 @@ std::string print_classify(const DeviceProgram& program, int may_be_true, int ma
 std::string print_whole_function(const DeviceProgram& program, int result, std::string_view signature,
                                  const PrintOptions& options) {
   const Scope scope{Level::row, true};
-  return fmt::format(
+  return attnc::format(
       "  static __forceinline__ {} {{\n    [[maybe_unused]] const int32 difference = wrap_sub(q_idx, kv_idx);\n{}"
       "    return {};\n  }}\n",
       signature, statements(program, {result}, scope, options), reference(program[result], scope));

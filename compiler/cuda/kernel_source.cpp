@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/cuda/kernel_source.h"
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include "compiler/bounds/bounds.h"
 #include "compiler/ir/print.h"
 #include "compiler/passes/passes.h"
+
+#include "dsl/format.h"
 
 namespace attnc::cuda {
 namespace {
@@ -79,10 +78,10 @@ std::string make_signature(const ir::Program& program, const KernelRequest& requ
   const Planned planned = print_and_plan(program, simplified(program), request, options);
   // The printed mods stand in the signature whole: a change of any pass or printer then changes the key, and no version
   // number has to be remembered.
-  return fmt::format(
+  return attnc::format(
       "attnc cuda kernel, schema {}\ntarget {}\nnvrtc {}\nflags {}\ntemplates {}\nplan {}\nprogram\n{}mods\n{}",
-      signature_schema, request.target.name(), toolchain, fmt::join(flags, " "), templates_digest(planned.plan.family),
-      plan::print(planned.plan), ir::print(program, true), planned.mods.text);
+      signature_schema, request.target.name(), toolchain, attnc::join(flags, " "),
+      templates_digest(planned.plan.family), plan::print(planned.plan), ir::print(program, true), planned.mods.text);
 }
 
 }  // namespace attnc::cuda

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/cuda/mods.h"
 
-#include <fmt/format.h>
-
 #include <iterator>
 
 #include "compiler/bounds/bounds.h"
@@ -13,6 +11,7 @@
 #include "compiler/cuda/score_forms.h"
 #include "compiler/ir/print.h"
 #include "compiler/passes/passes.h"
+#include "dsl/format.h"
 
 namespace attnc::cuda {
 namespace {
@@ -118,7 +117,7 @@ ir::Program natural_form(const ir::Program& program) {
 /// The members of the contract that are constants.
 std::string print_constants(const ModsTraits& traits, const PrintOptions& options) {
   std::string natural = options.natural_units ? "  static constexpr bool score_is_natural = true;\n" : "";
-  return natural + fmt::format(
+  return natural + attnc::format(
                        "  static constexpr int column_words = {};\n"
                        "  static constexpr int diagonal_words = {};\n"
                        "  static constexpr bool has_score_mod = {};\n"
@@ -140,12 +139,12 @@ Classifier print_classifier(const ir::Program& declared, const ir::Program& prog
   static constexpr std::string_view trivial =
       "  static __forceinline__ BlockVerdict classify(const Params&, const TileContext&, const Uniform&,\n"
       "                                               const BlockRange&) {{\n    return BlockVerdict::{};\n  }}\n";
-  if (program.mask == no_value) return {fmt::format(trivial, "full"), true, {}};
+  if (program.mask == no_value) return {attnc::format(trivial, "full"), true, {}};
   bounds::ClassifierOptions classifier_options;
   classifier_options.use_extrema = options.use_extrema;
   bounds::ClassifierProgram classifier = bounds::make_classifier(program, classifier_options);
   if (!classifier.useful || classifier.program.insts.size() > max_classifier_insts) {
-    return {fmt::format(trivial, "partial"), false, {}};
+    return {attnc::format(trivial, "partial"), false, {}};
   }
   auto params =
       capture_texts(classifier.program.params, declared.params, param_names(declared, options.canonical_names));
@@ -232,19 +231,20 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
       "      const Column& c, const Diagonal& d, const Element& e";
   if (score >= 0) {
     functions +=
-        print_element_function(device, score, fmt::format("float score{}, float dot)", element_arguments), options);
+        print_element_function(device, score, attnc::format("float score{}, float dot)", element_arguments), options);
   } else {
-    functions += fmt::format(
+    functions += attnc::format(
         "  static __forceinline__ float score{}, float dot) {{\n    return dot * (t.scale * log2_e);\n  }}\n",
         element_arguments);
   }
   if (shifted >= 0) {
     functions += print_element_function(
-        device, shifted, fmt::format("float score_shifted{}, float dot, float shift)", element_arguments), options);
+        device, shifted, attnc::format("float score_shifted{}, float dot, float shift)", element_arguments), options);
   }
   if (narrow.score >= 0) {
     functions += print_element_function(
-        device, narrow.score, fmt::format("float score_narrow{}, float dot, float shift)", element_arguments), options);
+        device, narrow.score, attnc::format("float score_narrow{}, float dot, float shift)", element_arguments),
+        options);
     functions += print_element_function(
         device, narrow.bound, "float narrow_score_bound(const Params& p, const TileContext& t, const Uniform& u)",
         options);
@@ -252,7 +252,7 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
   const auto print_uniform = [&](int value, std::string_view member) {
     if (value < 0) return;
     functions += print_element_function(
-        device, value, fmt::format("float {}(const Params& p, const TileContext& t, const Uniform& u)", member),
+        device, value, attnc::format("float {}(const Params& p, const TileContext& t, const Uniform& u)", member),
         options);
   };
   if (linear.slope >= 0) {
@@ -261,9 +261,9 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
   }
   print_uniform(dropped, "dropped_dot");
   if (mask >= 0) {
-    functions += print_element_function(device, mask, fmt::format("bool keep{})", element_arguments), options);
+    functions += print_element_function(device, mask, attnc::format("bool keep{})", element_arguments), options);
   } else {
-    functions += fmt::format("  static __forceinline__ bool keep{}) {{\n    return true;\n  }}\n", element_arguments);
+    functions += attnc::format("  static __forceinline__ bool keep{}) {{\n    return true;\n  }}\n", element_arguments);
   }
   if (traits.mask_kind == MaskKind::band) {
     functions += print_row_band(device, device.results[2], device.results[3]);
@@ -282,8 +282,8 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
   printed.layout = layout_with_extrema(declared, classifier.program, natural);
   printed.program_text = ir::print(program, options.canonical_names);
   printed.text =
-      fmt::format("struct Mods {{\n{}{}{}{}}};\n{}", print_params(captures, options.canonical_names), structs,
-                  print_constants(traits, options), functions, print_layout_checks(captures, "Mods"));
+      attnc::format("struct Mods {{\n{}{}{}{}}};\n{}", print_params(captures, options.canonical_names), structs,
+                    print_constants(traits, options), functions, print_layout_checks(captures, "Mods"));
   return printed;
 }
 

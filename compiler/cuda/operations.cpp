@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/cuda/operations.h"
 
-#include <fmt/format.h>
-
 #include <bit>
 #include <cmath>
 #include <limits>
 
 #include "dsl/error.h"
+#include "dsl/format.h"
 
 namespace attnc::cuda {
 namespace {
@@ -69,48 +68,48 @@ std::string_view infix(Op op) {
 }
 
 std::string cast_text(Type from, Type to, const std::string& x) {
-  if (to == Type::boolean) return from == Type::f32 ? fmt::format("{} != 0.0f", x) : fmt::format("{} != 0", x);
-  if (from == Type::f32) return fmt::format("{}({})", to == Type::i32 ? "to_i32" : "to_i64", x);
-  return fmt::format("static_cast<{}>({})", device_type(to), x);
+  if (to == Type::boolean) return from == Type::f32 ? attnc::format("{} != 0.0f", x) : attnc::format("{} != 0", x);
+  if (from == Type::f32) return attnc::format("{}({})", to == Type::i32 ? "to_i32" : "to_i64", x);
+  return attnc::format("static_cast<{}>({})", device_type(to), x);
 }
 
 std::string integer_text(const ir::Inst& inst, const std::vector<std::string>& x, const OperationStyle& style) {
   const bool shorter = style.nonnegative_dividend;
   // Shifting right rounds toward -inf, as division here does; the low bits are the floor modulo.
-  if (style.divisor_log2 >= 0 && inst.op == Op::div) return fmt::format("{} >> {}", x[0], style.divisor_log2);
+  if (style.divisor_log2 >= 0 && inst.op == Op::div) return attnc::format("{} >> {}", x[0], style.divisor_log2);
   if (style.divisor_log2 >= 0 && inst.op == Op::mod)
-    return fmt::format("{} & {}", x[0], (std::int64_t{1} << style.divisor_log2) - 1);
+    return attnc::format("{} & {}", x[0], (std::int64_t{1} << style.divisor_log2) - 1);
   switch (inst.op) {
     case Op::add:
-      return fmt::format("wrap_add({}, {})", x[0], x[1]);
+      return attnc::format("wrap_add({}, {})", x[0], x[1]);
     case Op::sub:
-      return fmt::format("wrap_sub({}, {})", x[0], x[1]);
+      return attnc::format("wrap_sub({}, {})", x[0], x[1]);
     case Op::mul:
-      return fmt::format("wrap_mul({}, {})", x[0], x[1]);
+      return attnc::format("wrap_mul({}, {})", x[0], x[1]);
     case Op::div:
-      return fmt::format("{}({}, {})", shorter ? "div_nonnegative" : "floor_div", x[0], x[1]);
+      return attnc::format("{}({}, {})", shorter ? "div_nonnegative" : "floor_div", x[0], x[1]);
     case Op::mod:
-      return fmt::format("{}({}, {})", shorter ? "mod_nonnegative" : "floor_mod", x[0], x[1]);
+      return attnc::format("{}({}, {})", shorter ? "mod_nonnegative" : "floor_mod", x[0], x[1]);
     case Op::neg:
-      return fmt::format("wrap_neg({})", x[0]);
+      return attnc::format("wrap_neg({})", x[0]);
     case Op::min:
-      return fmt::format("int_min({}, {})", x[0], x[1]);
+      return attnc::format("int_min({}, {})", x[0], x[1]);
     case Op::max:
-      return fmt::format("int_max({}, {})", x[0], x[1]);
+      return attnc::format("int_max({}, {})", x[0], x[1]);
     case Op::abs:
-      return fmt::format("wrap_abs({})", x[0]);
+      return attnc::format("wrap_abs({})", x[0]);
     case Op::sign:
-      return fmt::format("int_sign({})", x[0]);
+      return attnc::format("int_sign({})", x[0]);
     case Op::floor:
     case Op::ceil:
     case Op::round:
       return x[0];
     case Op::bit_not:
-      return fmt::format("~{}", x[0]);
+      return attnc::format("~{}", x[0]);
     case Op::shl:
-      return fmt::format("shift_left({}, {})", x[0], x[1]);
+      return attnc::format("shift_left({}, {})", x[0], x[1]);
     case Op::shr:
-      return fmt::format("shift_right({}, {})", x[0], x[1]);
+      return attnc::format("shift_right({}, {})", x[0], x[1]);
     default:
       return "";
   }
@@ -120,29 +119,29 @@ std::string float_text(const ir::Inst& inst, const std::vector<std::string>& x, 
   const std::string_view family = style.precise ? "precise" : "approximate";
   if (is_transcendental(inst.op)) {
     const std::string tail = x.size() > 1 ? ", " + x[1] : "";
-    return fmt::format("{}::{}({}{})", family, info(inst.op).mnemonic, x[0], tail);
+    return attnc::format("{}::{}({}{})", family, info(inst.op).mnemonic, x[0], tail);
   }
   switch (inst.op) {
     case Op::div:
-      return fmt::format("{}::divide({}, {})", family, x[0], x[1]);
+      return attnc::format("{}::divide({}, {})", family, x[0], x[1]);
     case Op::neg:
-      return fmt::format("-{}", x[0]);
+      return attnc::format("-{}", x[0]);
     case Op::min:
-      return fmt::format("nan_min({}, {})", x[0], x[1]);
+      return attnc::format("nan_min({}, {})", x[0], x[1]);
     case Op::max:
-      return fmt::format("nan_max({}, {})", x[0], x[1]);
+      return attnc::format("nan_max({}, {})", x[0], x[1]);
     case Op::abs:
-      return fmt::format("fabsf({})", x[0]);
+      return attnc::format("fabsf({})", x[0]);
     case Op::sign:
-      return fmt::format("float_sign({})", x[0]);
+      return attnc::format("float_sign({})", x[0]);
     case Op::floor:
-      return fmt::format("floorf({})", x[0]);
+      return attnc::format("floorf({})", x[0]);
     case Op::ceil:
-      return fmt::format("ceilf({})", x[0]);
+      return attnc::format("ceilf({})", x[0]);
     case Op::round:
-      return fmt::format("rintf({})", x[0]);
+      return attnc::format("rintf({})", x[0]);
     case Op::fma:
-      return fmt::format("fmaf({}, {}, {})", x[0], x[1], x[2]);
+      return attnc::format("fmaf({}, {}, {})", x[0], x[1], x[2]);
     default:
       return "";
   }
@@ -170,18 +169,18 @@ std::string literal_text(const ir::Inst& literal) {
       return literal.integer ? "true" : "false";
     case Type::i32:
       if (literal.integer == std::numeric_limits<std::int32_t>::min()) return "(-2147483647 - 1)";
-      return literal.integer < 0 ? fmt::format("({})", literal.integer) : fmt::format("{}", literal.integer);
+      return literal.integer < 0 ? attnc::format("({})", literal.integer) : attnc::format("{}", literal.integer);
     case Type::i64:
       if (literal.integer == std::numeric_limits<std::int64_t>::min()) return "(-9223372036854775807ll - 1)";
-      return literal.integer < 0 ? fmt::format("({}ll)", literal.integer) : fmt::format("{}ll", literal.integer);
+      return literal.integer < 0 ? attnc::format("({}ll)", literal.integer) : attnc::format("{}ll", literal.integer);
     case Type::f32:
       break;
   }
   const float value = static_cast<float>(literal.real);
-  if (!std::isfinite(value)) return fmt::format("from_bits({:#010x}u)", std::bit_cast<std::uint32_t>(value));
+  if (!std::isfinite(value)) return attnc::format("from_bits({:#010x}u)", std::bit_cast<std::uint32_t>(value));
   // Small whole numbers read better in decimal and are as exact.
   const bool whole = value == std::trunc(value) && std::fabs(value) < 1e6f && !(value == 0 && std::signbit(value));
-  const std::string text = whole ? fmt::format("{:.1f}f", value) : fmt::format("{:a}f", value);
+  const std::string text = whole ? attnc::format("{:.1f}f", value) : attnc::format("{:a}f", value);
   return std::signbit(value) ? "(" + text + ")" : text;
 }
 
@@ -189,18 +188,18 @@ std::string operation_text(const ir::Inst& inst, const std::vector<std::string>&
                            const std::vector<Type>& operand_types, const OperationStyle& style) {
   std::string text;
   if (inst.op == Op::cast) return cast_text(operand_types[0], inst.type, x[0]);
-  if (inst.op == Op::select) return fmt::format("{} ? {} : {}", x[0], x[1], x[2]);
-  if (inst.op == Op::logical_not) return fmt::format("!{}", x[0]);
+  if (inst.op == Op::select) return attnc::format("{} ? {} : {}", x[0], x[1], x[2]);
+  if (inst.op == Op::logical_not) return attnc::format("!{}", x[0]);
   // Signed overflow must wrap, so integer + - * are functions.
   const bool arithmetic = inst.op == Op::add || inst.op == Op::sub || inst.op == Op::mul;
   if (!infix(inst.op).empty() && !(arithmetic && inst.type != Type::f32)) {
-    return fmt::format("{} {} {}", x[0], infix(inst.op), x[1]);
+    return attnc::format("{} {} {}", x[0], infix(inst.op), x[1]);
   }
   text = inst.type == Type::f32 ? float_text(inst, x, style) : integer_text(inst, x, style);
   if (text.empty()) {
     throw Error(ErrorCode::internal,
-                fmt::format("attnc: no CUDA spelling for {} {}. Please report it with the expression.",
-                            info(inst.op).mnemonic, name(inst.type)));
+                attnc::format("attnc: no CUDA spelling for {} {}. Please report it with the expression.",
+                              info(inst.op).mnemonic, name(inst.type)));
   }
   return text;
 }

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/cuda/params.h"
 
-#include <fmt/format.h>
-
 #include <iterator>
 #include <set>
 
 #include "compiler/cuda/operations.h"
+#include "dsl/format.h"
 
 namespace attnc::cuda {
 namespace {
@@ -49,9 +48,10 @@ std::vector<std::string> names_of(const std::vector<Decl>& decls, char prefix, b
   std::vector<std::string> names;
   std::set<std::string> used;
   for (std::size_t i = 0; i < decls.size(); ++i) {
-    std::string name = canonical ? fmt::format("{}{}", prefix, i) : fmt::format("{}_{}", prefix, safe(decls[i].name));
+    std::string name =
+        canonical ? attnc::format("{}{}", prefix, i) : attnc::format("{}_{}", prefix, safe(decls[i].name));
     // Two names can become one when made safe.
-    if (!used.insert(name).second) name += fmt::format("_{}", i);
+    if (!used.insert(name).second) name += attnc::format("_{}", i);
     used.insert(name);
     names.push_back(std::move(name));
   }
@@ -92,16 +92,15 @@ std::string print_params(const ir::Program& program, bool canonical) {
   const auto params = param_names(program, canonical);
   const auto buffers = buffer_names(program, canonical);
   std::string text = "  struct alignas(8) Params {\n";
-  auto out = std::back_inserter(text);
   for (std::size_t i = 0; i < buffers.size(); ++i) {
-    fmt::format_to(out, "    BufferView<{}, {}> {};\n", element_type(program.buffers[i].dtype), program.buffers[i].rank,
-                   buffers[i]);
+    attnc::append(text, "    BufferView<{}, {}> {};\n", element_type(program.buffers[i].dtype), program.buffers[i].rank,
+                  buffers[i]);
   }
   for (const int bytes : {8, 4}) {
     for (std::size_t i = 0; i < params.size(); ++i) {
       const Type type = program.params[i].type;
       if ((type == Type::i64 ? 8 : 4) != bytes) continue;
-      fmt::format_to(out, "    {} {};\n", type == Type::boolean ? "int32" : device_type(type), params[i]);
+      attnc::append(text, "    {} {};\n", type == Type::boolean ? "int32" : device_type(type), params[i]);
     }
   }
   if (params.empty() && buffers.empty()) text += "    int64 unused;\n";
@@ -110,8 +109,8 @@ std::string print_params(const ir::Program& program, bool canonical) {
 
 std::string print_layout_checks(const ir::Program& program, std::string_view mods) {
   const ParamLayout layout = param_layout(program);
-  return fmt::format("static_assert(sizeof({}::Params) == {}, \"host and device disagree on Params\");\n", mods,
-                     layout.size_bytes);
+  return attnc::format("static_assert(sizeof({}::Params) == {}, \"host and device disagree on Params\");\n", mods,
+                       layout.size_bytes);
 }
 
 }  // namespace attnc::cuda

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/cuda/score_forms.h"
 
-#include <fmt/format.h>
-
 #include <utility>
+
+#include "dsl/format.h"
 
 namespace attnc::cuda {
 namespace {
@@ -62,7 +62,7 @@ class Shifter {
     const DeviceValue value = program_[id];
     // What an outer level computes is added whole: taken apart, it would be computed here.
     if (!computed_per_element(value)) {
-      return make(fmt::format("{} {} $0", inner < 0 ? "shift" : "$1", sign < 0 ? "-" : "+"), {id}, inner);
+      return make(attnc::format("{} {} $0", inner < 0 ? "shift" : "$1", sign < 0 ? "-" : "+"), {id}, inner);
     }
     if (is_op(program_, id, Op::add) || is_op(program_, id, Op::sub)) {
       const int second_sign = value.op == Op::sub ? -sign : sign;
@@ -80,19 +80,19 @@ class Shifter {
         if (direction == 0 || computed_per_element(program_[factor])) continue;
         const std::string slope = direction * sign < 0 ? "-$0" : "$0";
         const int per_row =
-            make(fmt::format("fmaf({}, e.delta_row, {})", slope, inner < 0 ? "shift" : "$1"), {factor}, inner);
-        return make(fmt::format("fmaf({}, e.delta_column, $1)", slope), {factor}, per_row);
+            make(attnc::format("fmaf({}, e.delta_row, {})", slope, inner < 0 ? "shift" : "$1"), {factor}, inner);
+        return make(attnc::format("fmaf({}, e.delta_column, $1)", slope), {factor}, per_row);
       }
-      return make(fmt::format("fmaf({}$0, $1, {})", minus, inner < 0 ? "shift" : "$2"), value.operands, inner);
+      return make(attnc::format("fmaf({}$0, $1, {})", minus, inner < 0 ? "shift" : "$2"), value.operands, inner);
     }
-    return make(fmt::format("{} {} $0", inner < 0 ? "shift" : "$1", sign < 0 ? "-" : "+"), {id}, inner);
+    return make(attnc::format("{} {} $0", inner < 0 ? "shift" : "$1", sign < 0 ? "-" : "+"), {id}, inner);
   }
   bool folded() const { return folded_; }
 
  private:
   int make(std::string text, std::vector<int> operands, int inner) {
     if (inner >= 0) operands.push_back(inner);
-    return add(program_, fmt::format("shifted_{}", count_++), Level::element, std::move(text), std::move(operands));
+    return add(program_, attnc::format("shifted_{}", count_++), Level::element, std::move(text), std::move(operands));
   }
 
   DeviceProgram& program_;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/ir/lower.h"
 
-#include <fmt/format.h>
-
 #include <unordered_map>
+
+#include "dsl/format.h"
 
 namespace attnc::ir {
 namespace {
@@ -40,7 +40,7 @@ class Lowering {
  private:
   ValueId emit(const Node& node) {
     if (program.insts.size() >= static_cast<std::size_t>(ModLimits::max_nodes))
-      refuse(fmt::format("the expression has more than {} operations, the limit of a mod", ModLimits::max_nodes));
+      refuse(attnc::format("the expression has more than {} operations, the limit of a mod", ModLimits::max_nodes));
     Inst inst;
     inst.op = node.op;
     inst.type = node.type;
@@ -61,15 +61,15 @@ class Lowering {
       const ParamDecl& known = program.params[i];
       if (known.name != decl.name) continue;
       if (known.type != decl.type)
-        refuse(fmt::format("parameter '{}' is declared twice, as {} and as {}", decl.name, name(known.type),
-                           name(decl.type)));
+        refuse(attnc::format("parameter '{}' is declared twice, as {} and as {}", decl.name, name(known.type),
+                             name(decl.type)));
       if (known.has_default != decl.has_default || known.default_value != decl.default_value ||
           known.default_int != decl.default_int)
-        refuse(fmt::format("parameter '{}' is declared twice with different defaults", decl.name));
+        refuse(attnc::format("parameter '{}' is declared twice with different defaults", decl.name));
       return static_cast<std::int16_t>(i);
     }
     if (program.params.size() >= static_cast<std::size_t>(ModLimits::max_captures))
-      refuse(fmt::format("more than {} parameters, the limit of a mod", ModLimits::max_captures));
+      refuse(attnc::format("more than {} parameters, the limit of a mod", ModLimits::max_captures));
     refuse_shared_name(decl.name, program.buffers);
     program.params.push_back(decl);
     return static_cast<std::int16_t>(program.params.size() - 1);
@@ -80,12 +80,12 @@ class Lowering {
       const BufferDecl& known = program.buffers[i];
       if (known.name != decl.name) continue;
       if (known.dtype != decl.dtype || known.rank != decl.rank)
-        refuse(fmt::format("buffer '{}' is declared twice, as {} of rank {} and as {} of rank {}", decl.name,
-                           name(known.dtype), known.rank, name(decl.dtype), decl.rank));
+        refuse(attnc::format("buffer '{}' is declared twice, as {} of rank {} and as {} of rank {}", decl.name,
+                             name(known.dtype), known.rank, name(decl.dtype), decl.rank));
       return static_cast<std::int16_t>(i);
     }
     if (program.buffers.size() >= static_cast<std::size_t>(ModLimits::max_captures))
-      refuse(fmt::format("more than {} captured buffers, the limit of a mod", ModLimits::max_captures));
+      refuse(attnc::format("more than {} captured buffers, the limit of a mod", ModLimits::max_captures));
     refuse_shared_name(decl.name, program.params);
     program.buffers.push_back(decl);
     return static_cast<std::int16_t>(program.buffers.size() - 1);
@@ -94,7 +94,7 @@ class Lowering {
   template <class Decls>
   static void refuse_shared_name(const std::string& name, const Decls& others) {
     for (const auto& other : others)
-      if (other.name == name) refuse(fmt::format("'{}' names both a parameter and a buffer", name));
+      if (other.name == name) refuse(attnc::format("'{}' names both a parameter and a buffer", name));
   }
 
   std::unordered_map<const Node*, ValueId> values_;

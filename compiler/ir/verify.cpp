@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/ir/verify.h"
 
-#include <fmt/format.h>
-
 #include "compiler/ir/print.h"
+
+#include "dsl/format.h"
 
 namespace attnc::ir {
 namespace {
@@ -71,12 +71,12 @@ std::string violation(const Program& program, ValueId id) {
 void verify(const Program& program, std::string_view after_pass) {
   auto fail = [&](const std::string& what) {
     throw Error(ErrorCode::internal,
-                fmt::format("attnc bug: {} after {}. Please report this with the program below.\n{}", what, after_pass,
-                            print(program)));
+                attnc::format("attnc bug: {} after {}. Please report this with the program below.\n{}", what,
+                              after_pass, print(program)));
   };
   const auto count = static_cast<ValueId>(program.insts.size());
   for (ValueId id = 0; id < count; ++id)
-    if (std::string what = violation(program, id); !what.empty()) fail(fmt::format("%{}: {}", id, what));
+    if (std::string what = violation(program, id); !what.empty()) fail(attnc::format("%{}: {}", id, what));
   if (program.score >= count || program.mask >= count) fail("a result does not exist");
   if (program.score != no_value && program[program.score].type != Type::f32) fail("the score is not f32");
   if (program.mask != no_value && program[program.mask].type != Type::boolean) fail("the mask is not bool");

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Plans of the portable kernel (templates/sm80): the best tile known for each head dimension, made smaller until it
 // fits the device's shared memory.
-#include <fmt/format.h>
 
 #include <algorithm>
 
 #include "compiler/plan/tile_plan.h"
 #include "dsl/error.h"
+#include "dsl/format.h"
 
 namespace attnc::plan {
 namespace {
@@ -120,9 +120,9 @@ TilePlan make_sm80_plan(const Problem& problem, const Target& target) {
     if (!shrink(plan)) {
       throw Error(
           ErrorCode::internal,
-          fmt::format("attnc: no tile of {} fits the {} bytes of shared memory of {}. Please report it with the "
-                      "expression.",
-                      print(plan), target.smem_limit_bytes, target.name()));
+          attnc::format("attnc: no tile of {} fits the {} bytes of shared memory of {}. Please report it with the "
+                        "expression.",
+                        print(plan), target.smem_limit_bytes, target.name()));
     }
   }
   plan.tile_q = plan.warps * plan.rows_per_warp;

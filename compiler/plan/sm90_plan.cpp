@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Plans of the Hopper kernel (templates/sm90).
-#include <fmt/format.h>
 
 #include <algorithm>
 
 #include "compiler/plan/tile_plan.h"
 #include "dsl/error.h"
+#include "dsl/format.h"
 
 namespace attnc::plan {
 namespace {

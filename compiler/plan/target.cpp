@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/plan/target.h"
 
-#include <fmt/format.h>
-
 #include <charconv>
 
 #include "dsl/error.h"
+#include "dsl/format.h"
 
 namespace attnc::plan {
 namespace {
@@ -32,14 +31,14 @@ int smem_limit_of(int arch) {
 Target make_target(int arch, bool arch_specific) {
   if (arch < 80) {
     throw Error(ErrorCode::unsupported,
-                fmt::format("attnc: sm_{} is too old: GPUs of compute capability 8.0 and newer are supported", arch));
+                attnc::format("attnc: sm_{} is too old: GPUs of compute capability 8.0 and newer are supported", arch));
   }
   return {arch, arch_specific, smem_limit_of(arch)};
 }
 
 }  // namespace
 
-std::string Target::name() const { return fmt::format("sm_{}{}", arch, arch_specific ? "a" : ""); }
+std::string Target::name() const { return attnc::format("sm_{}{}", arch, arch_specific ? "a" : ""); }
 
 Target target_from_name(std::string_view name) {
   std::string_view digits = name;
@@ -52,7 +51,7 @@ Target target_from_name(std::string_view name) {
       arch > 999) {
     throw Error(
         ErrorCode::invalid_argument,
-        fmt::format("attnc: target = \"{}\" is not a GPU architecture; examples: sm_80, sm_90a, sm_120a", name));
+        attnc::format("attnc: target = \"{}\" is not a GPU architecture; examples: sm_80, sm_90a, sm_120a", name));
   }
   return make_target(arch, arch_specific);
 }

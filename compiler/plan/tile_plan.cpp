@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "compiler/plan/tile_plan.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "dsl/error.h"
+#include "dsl/format.h"
 
 namespace attnc::plan {
 namespace {
@@ -15,11 +14,11 @@ std::string_view dtype_name(DType dtype) { return name(dtype); }
 void check_problem(const Problem& problem) {
   if (problem.dtype != DType::f32 && problem.dtype != DType::f16 && problem.dtype != DType::bf16) {
     throw Error(ErrorCode::unsupported,
-                fmt::format("attnc: dtype = {}: GPU kernels take f32, f16 and bf16", name(problem.dtype)));
+                attnc::format("attnc: dtype = {}: GPU kernels take f32, f16 and bf16", name(problem.dtype)));
   }
   for (const int dim : {problem.head_dim_qk, problem.head_dim_v}) {
     if (dim < 1 || dim > 256) {
-      throw Error(ErrorCode::unsupported, fmt::format("attnc: head_dim = {}: GPU kernels take 1 to 256", dim));
+      throw Error(ErrorCode::unsupported, attnc::format("attnc: head_dim = {}: GPU kernels take 1 to 256", dim));
     }
   }
 }
@@ -28,7 +27,7 @@ void check_problem(const Problem& problem) {
 
 std::string print(const TilePlan& plan) {
   if (plan.family == KernelFamily::sm80) {
-    return fmt::format(
+    return attnc::format(
         "TilePlan(family=sm80, dtype={}, head_dim_qk={}, head_dim_v={}, block_table={}, tile_q={}, tile_kv={}, "
         "step_kv={}, "
         "stages={}, warps={}, rows_per_warp={}, min_blocks={}, vector_bytes={}, "
@@ -37,7 +36,7 @@ std::string print(const TilePlan& plan) {
         plan.step_kv, plan.stages, plan.warps, plan.rows_per_warp, plan.min_blocks, plan.vector_bytes, plan.threads,
         plan.smem_bytes);
   }
-  return fmt::format(
+  return attnc::format(
       "TilePlan(family=sm90, dtype={}, head_dim_qk={}, head_dim_v={}, block_table={}, tile_q={}, tile_kv={}, "
       "stages={}, "
       "consumer_warpgroups={}, q_stages={}, ping_pong={}, speculative={}, exp2_polynomial_eighths={}, "

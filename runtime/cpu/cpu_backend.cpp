@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The CPU backend: compiles a variant once, then runs (b, h, q tile) tasks on oneTBB's current arena.
-#include <fmt/format.h>
 #include <tbb/parallel_for.h>
 #include <tbb/task_arena.h>
 
@@ -10,6 +9,7 @@
 #include <new>
 #include <optional>
 
+#include "dsl/format.h"
 #include "runtime/backend.h"
 #include "runtime/cpu/bindings_abi.h"
 #include "runtime/cpu/cpu_kernel.h"
@@ -81,13 +81,13 @@ class CpuBackend final : public Backend {
   std::string explain(std::string_view stage, std::string_view target) override {
     if (!target.empty() && target != "cpu")
       throw Error(ErrorCode::invalid_argument,
-                  fmt::format("target '{}': the CPU backend compiles for cpu only", target));
+                  attnc::format("target '{}': the CPU backend compiles for cpu only", target));
     if (stage == "plan") return recipe_.plan.to_string() + "\n";
     if (stage == "signature") return recipe_.signature();
     if (stage == "llvm") return recipe_.llvm_text();
     if (stage == "asm") return recipe_.assembly_text();
     throw Error(ErrorCode::invalid_argument,
-                fmt::format("stage '{}': the CPU backend knows plan, signature, llvm and asm", stage));
+                attnc::format("stage '{}': the CPU backend knows plan, signature, llvm and asm", stage));
   }
 
  private:

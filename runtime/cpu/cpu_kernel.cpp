@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/cpu/cpu_kernel.h"
 
-#include <fmt/format.h>
 #include <llvm/IR/LLVMContext.h>
 
 #include <chrono>
@@ -9,6 +8,7 @@
 #include "compiler/cpu/codegen.h"
 #include "compiler/ir/print.h"
 #include "compiler/passes/passes.h"
+#include "dsl/format.h"
 
 namespace attnc::cpu {
 namespace {
@@ -37,9 +37,9 @@ CpuRecipe CpuRecipe::make(const VariantSpec& spec, const CpuTarget& target) {
 }
 
 std::string CpuRecipe::signature() const {
-  return fmt::format("attnc cpu attention, emitter {}\n{}\n{} {} {} {}-bit\n{}\n{}", emitter_version, llvm_version(),
-                     target.triple, target.cpu, target.features, target.vector_bits, plan.to_string(),
-                     ir::print(kernel_program, true));
+  return attnc::format("attnc cpu attention, emitter {}\n{}\n{} {} {} {}-bit\n{}\n{}", emitter_version, llvm_version(),
+                       target.triple, target.cpu, target.features, target.vector_bits, plan.to_string(),
+                       ir::print(kernel_program, true));
 }
 
 BuiltKernel CpuRecipe::build() const {
@@ -68,8 +68,8 @@ CpuKernel CpuKernel::get(const CpuRecipe& recipe, KernelCache& cache, const LogC
     BuiltKernel built = recipe.build();
     const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
     if (log)
-      log("compile", fmt::format("{}, {}-bit vectors, in {:.0f} ms with {}: {}", recipe.target.cpu,
-                                 recipe.target.vector_bits, time.count(), llvm_version(), recipe.plan.to_string()));
+      log("compile", attnc::format("{}, {}-bit vectors, in {:.0f} ms with {}: {}", recipe.target.cpu,
+                                   recipe.target.vector_bits, time.count(), llvm_version(), recipe.plan.to_string()));
     return built;
   };
   const CachedKernelPtr cached = cache.get_or_build(signature, build);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/cpu/mask_evaluator.h"
 
-#include <fmt/format.h>
 #include <llvm/IR/LLVMContext.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include "compiler/cpu/kernel_abi.h"
 #include "compiler/ir/print.h"
 #include "compiler/passes/passes.h"
+#include "dsl/format.h"
 #include "runtime/cache/kernel_cache.h"
 #include "runtime/cpu/bindings_abi.h"
 #include "runtime/cpu/loaded_object.h"
@@ -44,8 +44,8 @@ MaskEvaluator::MaskEvaluator(const ir::Program& program, const std::string& cach
   options.directory = cache_dir;
   KernelCache cache(std::move(options));
   const std::string signature =
-      fmt::format("attnc cpu mask, emitter {}\n{}\n{} {} {} {}-bit\n{}", emitter_version, llvm_version(), target.triple,
-                  target.cpu, target.features, target.vector_bits, ir::print(state->program, true));
+      attnc::format("attnc cpu mask, emitter {}\n{}\n{} {} {} {}-bit\n{}", emitter_version, llvm_version(),
+                    target.triple, target.cpu, target.features, target.vector_bits, ir::print(state->program, true));
   const BuildFunction build = [&] {
     llvm::LLVMContext context;
     return BuiltKernel{compile_object(*emit_mask(context, state->program, target), target),

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/cuda/compile.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -10,6 +8,7 @@
 
 #include "compiler/cuda/embedded_templates.h"
 #include "dsl/error.h"
+#include "dsl/format.h"
 #include "runtime/cuda/nvrtc_api.h"
 #include "runtime/cuda/nvtx.h"
 
@@ -54,7 +53,7 @@ class Program {
     if (result == nvrtc_out_of_memory)
       throw Error(ErrorCode::out_of_memory, "attnc: out of memory while compiling a kernel");
     throw Error(ErrorCode::internal,
-                fmt::format("attnc: NVRTC failed while {}: {}", what, api_.get_error_string(result)));
+                attnc::format("attnc: NVRTC failed while {}: {}", what, api_.get_error_string(result)));
   }
 
  private:
@@ -110,8 +109,8 @@ CompiledSource compile(const std::string& source, const plan::Target& target, bo
   const NvrtcApi& api = nvrtc();
   if (!api.supported.empty() &&
       std::find(api.supported.begin(), api.supported.end(), target.arch) == api.supported.end()) {
-    throw Error(ErrorCode::unsupported, fmt::format("attnc: NVRTC {} ({}) cannot compile for {}; install a newer one",
-                                                    api.version_text(), api.path, target.name()));
+    throw Error(ErrorCode::unsupported, attnc::format("attnc: NVRTC {} ({}) cannot compile for {}; install a newer one",
+                                                      api.version_text(), api.path, target.name()));
   }
   const auto start = std::chrono::steady_clock::now();
   Program program(api, source);
@@ -121,10 +120,10 @@ CompiledSource compile(const std::string& source, const plan::Target& target, bo
   if (result == nvrtc_compilation) {
     throw Error(
         ErrorCode::internal,
-        fmt::format("attnc: a generated kernel does not compile for {} with NVRTC {}. This is a bug of attnc; please "
-                    "report it with the expression and this message (lines named \"mod\" are lines of `attnc explain "
-                    "--emit ir`):\n{}",
-                    target.name(), api.version_text(), compiled.log));
+        attnc::format("attnc: a generated kernel does not compile for {} with NVRTC {}. This is a bug of attnc; please "
+                      "report it with the expression and this message (lines named \"mod\" are lines of `attnc explain "
+                      "--emit ir`):\n{}",
+                      target.name(), api.version_text(), compiled.log));
   }
   if (result != nvrtc_success) program.fail(result, "compiling a kernel");
   compiled.cubin = program.cubin();

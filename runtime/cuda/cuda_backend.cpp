@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The CUDA backend: from a validated call to a launch.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <future>
@@ -8,6 +7,7 @@
 #include <optional>
 
 #include "compiler/plan/tile_plan.h"
+#include "dsl/format.h"
 #include "runtime/backend.h"
 #include "runtime/cuda/block_tables.h"
 #include "runtime/cuda/device.h"
@@ -32,8 +32,8 @@ void check_pointer(const DeviceInfo& device, const void* pointer, std::string_vi
   const CUresult result = driver().pointer_get_attribute(&memory_type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
                                                          reinterpret_cast<CUdeviceptr>(pointer));
   if (result == CUDA_SUCCESS || device.reads_pageable_memory) return;
-  refuse(fmt::format("{} = {} is ordinary host memory, which cuda:{} ({}) cannot reach; copy it to the device", name,
-                     pointer, device.ordinal, device.name));
+  refuse(attnc::format("{} = {} is ordinary host memory, which cuda:{} ({}) cannot reach; copy it to the device", name,
+                       pointer, device.ordinal, device.name));
 }
 
 void check_pointers(const DeviceInfo& device, const VariantSpec& spec, const ForwardCall& call) {
@@ -50,7 +50,7 @@ void check_pointers(const DeviceInfo& device, const VariantSpec& spec, const For
 void check_lse_stride(const ForwardCall& call) {
   if (!call.lse.empty() && call.q_len > 1 && call.lse.stride_elems[2] != 1) {
     refuse(
-        fmt::format("lse has stride {} in its innermost dimension; on a GPU it must be 1", call.lse.stride_elems[2]));
+        attnc::format("lse has stride {} in its innermost dimension; on a GPU it must be 1", call.lse.stride_elems[2]));
   }
 }
 

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/cuda/device.h"
 
-#include <fmt/format.h>
-
 #include <array>
 #include <atomic>
 
 #include "dsl/error.h"
+#include "dsl/format.h"
 
 namespace attnc::cuda {
 namespace {
@@ -42,9 +41,9 @@ DeviceInfo device_info(int ordinal) {
   int count = 0;
   check(api.device_get_count(&count), "counting devices");
   if (ordinal < 0 || ordinal >= count) {
-    throw Error(ErrorCode::no_device, fmt::format("attnc: device = cuda:{}: this machine has {} CUDA device{} (see "
-                                                  "CUDA_VISIBLE_DEVICES)",
-                                                  ordinal, count, count == 1 ? "" : "s"));
+    throw Error(ErrorCode::no_device, attnc::format("attnc: device = cuda:{}: this machine has {} CUDA device{} (see "
+                                                    "CUDA_VISIBLE_DEVICES)",
+                                                    ordinal, count, count == 1 ? "" : "s"));
   }
   DeviceInfo info;
   info.ordinal = ordinal;
@@ -56,8 +55,8 @@ DeviceInfo device_info(int ordinal) {
   const int minor = attribute(api, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, info.handle);
   if (major < 8) {
     throw Error(ErrorCode::unsupported,
-                fmt::format("attnc: cuda:{} is a {} of compute capability {}.{}; 8.0 or newer is needed", ordinal,
-                            info.name, major, minor));
+                attnc::format("attnc: cuda:{} is a {} of compute capability {}.{}; 8.0 or newer is needed", ordinal,
+                              info.name, major, minor));
   }
   info.target = plan::target_for_device(major, minor);
   // What the device says is right for architectures newer than this library, too.

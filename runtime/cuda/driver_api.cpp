@@ -2,12 +2,12 @@
 #include "runtime/cuda/driver_api.h"
 
 #include <dlfcn.h>
-#include <fmt/format.h>
 
 #include <optional>
 #include <string_view>
 
 #include "dsl/error.h"
+#include "dsl/format.h"
 
 namespace attnc::cuda {
 namespace {
@@ -23,7 +23,7 @@ Found find_driver() {
   void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* reason = dlerror();
-    found.problem = fmt::format(
+    found.problem = attnc::format(
         "attnc: no NVIDIA driver on this machine (libcuda.so.1: {}). Use Device::cpu(), or install a driver",
         reason != nullptr ? reason : "not found");
     return found;
@@ -35,7 +35,7 @@ Found find_driver() {
     return found;
   }
   if (found.api.version < oldest_driver_version) {
-    found.problem = fmt::format(
+    found.problem = attnc::format(
         "attnc: the NVIDIA driver supports CUDA {}.{}; attnc needs one that supports CUDA {}.{} or newer. "
         "Update the driver",
         found.api.version / 1000, found.api.version % 1000 / 10, oldest_driver_version / 1000,
@@ -49,7 +49,7 @@ Found find_driver() {
   ATTNC_CUDA_FUNCTIONS(ATTNC_CUDA_LOAD)
 #undef ATTNC_CUDA_LOAD
   if (missing != nullptr) {
-    found.problem = fmt::format("attnc: libcuda.so.1 has no {}; update the NVIDIA driver", missing);
+    found.problem = attnc::format("attnc: libcuda.so.1 has no {}; update the NVIDIA driver", missing);
     return found;
   }
   const CUresult result = found.api.init(0);
@@ -61,7 +61,7 @@ Found find_driver() {
     const char* name = nullptr;
     found.api.get_error_name(result, &name);
     found.problem =
-        fmt::format("attnc: cuInit failed with {} (check nvidia-smi)", name != nullptr ? name : "an unknown error");
+        attnc::format("attnc: cuInit failed with {} (check nvidia-smi)", name != nullptr ? name : "an unknown error");
   }
   return found;
 }
@@ -93,16 +93,16 @@ std::string describe(CUresult result) {
   const DriverApi& api = driver();
   api.get_error_name(result, &name);
   api.get_error_string(result, &text);
-  return fmt::format("{} ({})", name != nullptr ? name : fmt::format("error {}", result).c_str(),
-                     text != nullptr ? text : "no description");
+  return attnc::format("{} ({})", name != nullptr ? name : attnc::format("error {}", result).c_str(),
+                       text != nullptr ? text : "no description");
 }
 
 void check(CUresult result, std::string_view what) {
   if (result == CUDA_SUCCESS) return;
   if (result == CUDA_ERROR_OUT_OF_MEMORY) {
-    throw Error(ErrorCode::out_of_memory, fmt::format("attnc: out of device memory while {}", what));
+    throw Error(ErrorCode::out_of_memory, attnc::format("attnc: out of device memory while {}", what));
   }
-  throw Error(ErrorCode::internal, fmt::format("attnc: the driver failed while {}: {}", what, describe(result)));
+  throw Error(ErrorCode::internal, attnc::format("attnc: the driver failed while {}: {}", what, describe(result)));
 }
 
 }  // namespace attnc::cuda

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/cuda/explain.h"
 
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <array>
@@ -9,6 +8,7 @@
 #include <cstdlib>
 
 #include "compiler/cuda/kernel_source.h"
+#include "dsl/format.h"
 #include "runtime/cuda/compile.h"
 #include "runtime/cuda/device.h"
 #include "runtime/cuda/kernel_store.h"
@@ -22,9 +22,9 @@ class TemporaryFile {
  public:
   explicit TemporaryFile(std::string_view bytes) {
     const char* folder = std::getenv("TMPDIR");
-    path_ = fmt::format("{}/attnc-XXXXXX", folder != nullptr && *folder != '\0' ? folder : "/tmp");
+    path_ = attnc::format("{}/attnc-XXXXXX", folder != nullptr && *folder != '\0' ? folder : "/tmp");
     const int file = mkstemp(path_.data());
-    if (file < 0) throw Error(ErrorCode::io, fmt::format("attnc: cannot write a temporary file {}", path_));
+    if (file < 0) throw Error(ErrorCode::io, attnc::format("attnc: cannot write a temporary file {}", path_));
     bool written = true;
     for (std::size_t at = 0; written && at < bytes.size();) {
       const ssize_t count = write(file, bytes.data() + at, bytes.size() - at);
@@ -32,7 +32,7 @@ class TemporaryFile {
       if (written) at += static_cast<std::size_t>(count);
     }
     close(file);
-    if (!written) throw Error(ErrorCode::io, fmt::format("attnc: cannot write a temporary file {}", path_));
+    if (!written) throw Error(ErrorCode::io, attnc::format("attnc: cannot write a temporary file {}", path_));
   }
   ~TemporaryFile() { unlink(path_.c_str()); }
   TemporaryFile(const TemporaryFile&) = delete;
@@ -57,7 +57,7 @@ std::string disassemble(const std::string& cubin) {
   const TemporaryFile file(cubin);
   for (const char* tool :
        {"nvdisasm -c", "/usr/local/cuda/bin/nvdisasm -c", "cuobjdump -sass", "/usr/local/cuda/bin/cuobjdump -sass"}) {
-    std::string text = output_of(fmt::format("{} '{}'", tool, file.path()));
+    std::string text = output_of(attnc::format("{} '{}'", tool, file.path()));
     if (!text.empty()) return text;
   }
   throw Error(
@@ -81,7 +81,7 @@ std::string explain(const VariantSpec& spec, std::string_view stage, std::string
   }
   throw Error(
       ErrorCode::invalid_argument,
-      fmt::format(
+      attnc::format(
           "attnc: explain: stage = \"{}\" is unknown for a GPU; there are ir, placement, bounds, plan, signature, "
           "cuda, ptx and sass",
           stage));

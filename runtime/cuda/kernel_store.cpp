@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/cuda/kernel_store.h"
 
-#include <fmt/format.h>
-
 #include <bit>
 #include <cstdio>
 #include <cstdlib>
 
+#include "dsl/format.h"
 #include "runtime/cuda/compile.h"
 #include "runtime/cuda/nvrtc_api.h"
 #include "runtime/cuda/tuned_plans.h"
@@ -70,9 +69,9 @@ BuiltKernel KernelStore::build(const KernelSource& source, const plan::Target& t
   CompiledSource compiled = compile(source.text, target);
   const ResourceUsage usage = compiled.usage_of(forward_entry);
   log(spec_, "compile",
-      fmt::format("{} in {:.0f} ms with NVRTC {}: {} registers, {} bytes spilled, {}", target.name(),
-                  compiled.compile_ms, nvrtc().version_text(), usage.registers, usage.spill_store_bytes,
-                  plan::print(source.plan)));
+      attnc::format("{} in {:.0f} ms with NVRTC {}: {} registers, {} bytes spilled, {}", target.name(),
+                    compiled.compile_ms, nvrtc().version_text(), usage.registers, usage.spill_store_bytes,
+                    plan::print(source.plan)));
   return {std::move(compiled.cubin), source.text};
 }
 
@@ -88,7 +87,7 @@ std::unique_ptr<LoadedKernel> KernelStore::make(const KernelChoice& choice) {
     signature = signature_of();
   }
   const KernelSource source = make_kernel_source(spec_.program, request);
-  log(spec_, "plan", fmt::format("{}{}", plan::print(source.plan), request.plan ? ", tuned" : ""));
+  log(spec_, "plan", attnc::format("{}{}", plan::print(source.plan), request.plan ? ", tuned" : ""));
   const BuildFunction build_function = [&] { return build(source, request.target); };
   CachedKernelPtr cached = cache().get_or_build(signature, build_function);
   std::string why_refused;
@@ -101,7 +100,7 @@ std::unique_ptr<LoadedKernel> KernelStore::make(const KernelChoice& choice) {
   }
   throw Error(
       ErrorCode::internal,
-      fmt::format(
+      attnc::format(
           "attnc: the driver (CUDA {}.{}) refuses a kernel that NVRTC {} compiled for {}: {}. If NVRTC is newer "
           "than the driver, set ATTNC_NVRTC to an older one; otherwise please report this",
           driver().version / 1000, driver().version % 1000 / 10, nvrtc().version_text(), device_.target.name(),

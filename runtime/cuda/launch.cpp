@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/cuda/launch.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <limits>
 
 #include "dsl/error.h"
+#include "dsl/format.h"
 #include "runtime/cuda/tensor_maps.h"
 
 namespace attnc::cuda {
@@ -97,9 +96,9 @@ void launch_forward(const LoadedKernel& kernel, const DeviceInfo& device, const 
   if (q_tiles > max_grid_x) {
     throw Error(
         ErrorCode::invalid_argument,
-        fmt::format("attnc: q has {} x {} x {} rows: more than {} tiles of {} rows cannot be launched at once; split "
-                    "the batch",
-                    call.batch, call.q_heads, call.q_len, max_grid_x, plan.tile_q));
+        attnc::format("attnc: q has {} x {} x {} rows: more than {} tiles of {} rows cannot be launched at once; split "
+                      "the batch",
+                      call.batch, call.q_heads, call.q_len, max_grid_x, plan.tile_q));
   }
   void* bytes = const_cast<std::byte*>(params.bytes.data());
   if (plan.family == plan::KernelFamily::sm90) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/cuda/loaded_kernel.h"
 
-#include <fmt/format.h>
-
 #include "compiler/cuda/source.h"
 #include "dsl/error.h"
 #include "runtime/cuda/nvtx.h"
+
+#include "dsl/format.h"
 
 namespace attnc::cuda {
 namespace {

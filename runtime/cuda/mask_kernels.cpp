@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/cuda/mask_kernels.h"
 
-#include <fmt/format.h>
-
 #include <list>
 #include <mutex>
 #include <utility>
 
 #include "compiler/ir/print.h"
 #include "dsl/error.h"
+#include "dsl/format.h"
 #include "runtime/cache/kernel_cache.h"
 #include "runtime/cuda/compile.h"
 #include "runtime/cuda/nvrtc_api.h"
@@ -55,7 +54,7 @@ std::shared_ptr<const Kernels> find_or_make(const std::string& key, Make&& make)
 }
 
 std::string table_key(const DeviceInfo& device, const std::string& cache_dir) {
-  return fmt::format("{} {}", device.ordinal, cache_dir);
+  return attnc::format("{} {}", device.ordinal, cache_dir);
 }
 
 }  // namespace
@@ -70,8 +69,8 @@ LoadedLibrary::LoadedLibrary(const std::string& signature, const std::string& so
   const BuildFunction build = [&]() -> BuiltKernel {
     CompiledSource compiled = compile(source, device.target);
     if (log)
-      log("compile", fmt::format("block mask for {} in {:.0f} ms with NVRTC {}", device.target.name(),
-                                 compiled.compile_ms, nvrtc().version_text()));
+      log("compile", attnc::format("block mask for {} in {:.0f} ms with NVRTC {}", device.target.name(),
+                                   compiled.compile_ms, nvrtc().version_text()));
     return {std::move(compiled.cubin), source};
   };
   const auto load = [&](const CachedKernelPtr& cached) {
@@ -122,7 +121,7 @@ TableKernels::TableKernels(const DeviceInfo& device, const std::string& cache_di
 
 std::shared_ptr<const MaskKernels> MaskKernels::get(const ir::Program& program, int granule, const DeviceInfo& device,
                                                     const std::string& cache_dir, const LogCallback& log) {
-  const std::string key = fmt::format("{} {} {}\n{}", device.ordinal, granule, cache_dir, ir::print(program, true));
+  const std::string key = attnc::format("{} {} {}\n{}", device.ordinal, granule, cache_dir, ir::print(program, true));
   return find_or_make<MaskKernels>(key, [&] {
     return std::shared_ptr<const MaskKernels>(new MaskKernels(program, granule, device, cache_dir, log));
   });

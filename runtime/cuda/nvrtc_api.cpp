@@ -2,8 +2,6 @@
 #include "runtime/cuda/nvrtc_api.h"
 
 #include <dlfcn.h>
-#include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <glob.h>
 #include <stdlib.h>
 
@@ -14,6 +12,7 @@
 #include <string_view>
 
 #include "dsl/error.h"
+#include "dsl/format.h"
 #include "runtime/cuda/driver_api.h"
 
 namespace attnc::cuda {
@@ -52,7 +51,7 @@ std::vector<std::string> patterns() {
   for (const std::string& prefix : prefixes) {
     for (const char* packages : {"site-packages", "dist-packages"}) {
       for (const char* wheel : {"cu13", "cuda_nvrtc"}) {
-        all.push_back(fmt::format("{}/lib/python3*/{}/nvidia/{}/lib/libnvrtc.so.*", prefix, packages, wheel));
+        all.push_back(attnc::format("{}/lib/python3*/{}/nvidia/{}/lib/libnvrtc.so.*", prefix, packages, wheel));
       }
     }
   }
@@ -126,7 +125,7 @@ Found find_nvrtc() {
     if (auto api = load(named)) {
       found.api = *std::move(api);
     } else {
-      found.problem = fmt::format("attnc: ATTNC_NVRTC={} cannot be loaded as NVRTC", named);
+      found.problem = attnc::format("attnc: ATTNC_NVRTC={} cannot be loaded as NVRTC", named);
     }
     return found;
   }
@@ -148,23 +147,23 @@ Found find_nvrtc() {
   if (best) {
     found.api = *std::move(best);
   } else if (too_new) {
-    found.problem = fmt::format(
+    found.problem = attnc::format(
         "attnc: the only NVRTC found is {} ({}), too new for the installed driver (CUDA {}). Update the "
         "driver, or install NVRTC {}",
         too_new->version_text(), too_new->path, driver_major, driver_major);
   } else {
-    found.problem = fmt::format(
+    found.problem = attnc::format(
         "attnc: no NVRTC 12 or newer found. It is part of the CUDA toolkit, and of the Python wheel "
         "nvidia-cuda-nvrtc. Set ATTNC_NVRTC to the file libnvrtc.so.*, or put it on the loader's path. "
         "Looked for libnvrtc.so.* on the loader's path and in {}",
-        fmt::join(patterns(), ", "));
+        attnc::join(patterns(), ", "));
   }
   return found;
 }
 
 }  // namespace
 
-std::string NvrtcApi::version_text() const { return fmt::format("{}.{}", major, minor); }
+std::string NvrtcApi::version_text() const { return attnc::format("{}.{}", major, minor); }
 
 const NvrtcApi& nvrtc() {
   static const Found found = find_nvrtc();

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/cuda/tuned_plans.h"
 
-#include <fmt/format.h>
-
 #include "compiler/plan/candidates.h"
 #include "dsl/error.h"
+
+#include "dsl/format.h"
 
 namespace attnc::cuda {
 namespace {
@@ -13,8 +13,8 @@ namespace {
 constexpr int record_schema = 1;
 
 std::string record_signature(const TunedVariant& variant, std::string_view planned_signature) {
-  return fmt::format("attnc tuned plan, schema {}\ndevice {}, {} multiprocessors\nfor\n{}", record_schema,
-                     variant.device_name, variant.multiprocessors, planned_signature);
+  return attnc::format("attnc tuned plan, schema {}\ndevice {}, {} multiprocessors\nfor\n{}", record_schema,
+                       variant.device_name, variant.multiprocessors, planned_signature);
 }
 
 }  // namespace
@@ -49,9 +49,9 @@ void remember_tuned_plan(const KernelCacheOptions& options, const TunedVariant& 
   const CachedKernelPtr written = KernelCache(options).load(signature);
   if (!written || written->binary != text) {
     throw Error(ErrorCode::io,
-                fmt::format("attnc: the tuned plan could not be written to the kernel cache in '{}' (see "
-                            "attnc cache stats)",
-                            cache.stats().directory));
+                attnc::format("attnc: the tuned plan could not be written to the kernel cache in '{}' (see "
+                              "attnc cache stats)",
+                              cache.stats().directory));
   }
 }
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/oracle/reference.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -12,6 +10,7 @@
 #include <tuple>
 
 #include "compiler/ir/half.h"
+#include "dsl/format.h"
 
 namespace attnc::oracle {
 namespace {
@@ -271,13 +270,13 @@ std::string judge(const std::vector<ReferenceRow>& rows, const TensorView& out, 
     for (std::size_t d = 0; d < row.gold.size(); ++d) {
       const std::int64_t index[] = {row.id.b, row.id.h, row.id.q, static_cast<std::int64_t>(d)};
       const double value = read_element(out, index);
-      const auto where = [&] { return fmt::format("out[{},{},{},{}]", row.id.b, row.id.h, row.id.q, d); };
+      const auto where = [&] { return attnc::format("out[{},{},{},{}]", row.id.b, row.id.h, row.id.q, d); };
       if (std::isnan(row.gold[d])) {
-        if (!std::isnan(value)) return fmt::format("{} is {} where the reference is NaN", where(), value);
+        if (!std::isnan(value)) return attnc::format("{} is {} where the reference is NaN", where(), value);
         continue;
       }
       if (std::isnan(value))
-        return fmt::format("{} is NaN (or was not written) where the reference is {}", where(), row.gold[d]);
+        return attnc::format("{} is NaN (or was not written) where the reference is {}", where(), row.gold[d]);
       const double error = std::fabs(value - row.gold[d]);
       const double plain_error = std::isnan(row.plain[d]) ? 0 : std::fabs(row.plain[d] - row.gold[d]);
       sum_error += error;
@@ -291,27 +290,27 @@ std::string judge(const std::vector<ReferenceRow>& rows, const TensorView& out, 
     if (!lse.empty()) {
       const std::int64_t index[] = {row.id.b, row.id.h, row.id.q};
       const double value = read_element(lse, index);
-      const auto where = [&] { return fmt::format("lse[{},{},{}]", row.id.b, row.id.h, row.id.q); };
+      const auto where = [&] { return attnc::format("lse[{},{},{}]", row.id.b, row.id.h, row.id.q); };
       if (std::isnan(row.gold_lse) ? !std::isnan(value) : row.gold_lse == -infinity && value != row.gold_lse)
-        return fmt::format("{} is {}, the reference {}", where(), value, row.gold_lse);
+        return attnc::format("{} is {}, the reference {}", where(), value, row.gold_lse);
       if (std::isfinite(row.gold_lse)) {
         const double allowance = (out.dtype == DType::f32 ? 1e-4 : 2e-3) + 1e-3 * std::fabs(row.gold_lse);
         if (!(std::fabs(value - row.gold_lse) <= allowance))
-          return fmt::format("{} is {}, the reference {}, allowed {}", where(), value, row.gold_lse, allowance);
+          return attnc::format("{} is {}, the reference {}, allowed {}", where(), value, row.gold_lse, allowance);
       }
     }
   }
   if (count == 0) return "";
   const double mean_error = sum_error / static_cast<double>(count), mean_plain = sum_plain / static_cast<double>(count);
   if (!(mean_error <= 1.5 * mean_plain + 1e-7))
-    return fmt::format("mean error {:.3g} exceeds 1.5 x {:.3g} + 1e-7 (plain evaluation in {})", mean_error, mean_plain,
-                       name(out.dtype));
+    return attnc::format("mean error {:.3g} exceeds 1.5 x {:.3g} + 1e-7 (plain evaluation in {})", mean_error,
+                         mean_plain, name(out.dtype));
   for (const auto& [error, two_ulp, id] : row_errors)
     if (const double allowance = 2 * max_plain + two_ulp; error - allowance > worst.excess)
       worst = {error - allowance, error, allowance, id};
   if (worst.excess > 0)
-    return fmt::format("greatest error {:.3g} at row [{},{},{}] exceeds {:.3g} (2 x {:.3g} + 2 ulp)", worst.error,
-                       worst.id.b, worst.id.h, worst.id.q, worst.allowance, max_plain);
+    return attnc::format("greatest error {:.3g} at row [{},{},{}] exceeds {:.3g} (2 x {:.3g} + 2 ulp)", worst.error,
+                         worst.id.b, worst.id.h, worst.id.q, worst.allowance, max_plain);
   return "";
 }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tables equal brute force: every named mask, several lengths and block sizes, both sides of the tables.
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
 #include "compiler/ir/lower.h"
 #include "compiler/passes/passes.h"
+#include "dsl/format.h"
 #include "dsl/stock.h"
 #include "runtime/backend.h"
 #include "runtime/validate.h"
@@ -69,7 +69,7 @@ void expect_exact(const ModCase& mod, const Shape& shape, int B, int H) {
   const BlockMask mask = BlockMask::create(mod.mask, B, H, shape.q_len, shape.kv_len, options);
   const ir::Bindings bindings = bind_captures(program, declared, params, buffers, "test");
   const std::string what =
-      fmt::format("{} {} x {} in {} x {}", mod.name, shape.q_len, shape.kv_len, shape.size.q, shape.size.kv);
+      attnc::format("{} {} x {} in {} x {}", mod.name, shape.q_len, shape.kv_len, shape.size.q, shape.size.kv);
   const std::vector<std::uint8_t> expected =
       program.mask == ir::no_value
           ? std::vector<std::uint8_t>(static_cast<std::size_t>(B * H * mask.q_blocks() * mask.kv_blocks()), 2)

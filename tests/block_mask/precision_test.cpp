@@ -3,10 +3,10 @@
 //
 // `undecided` counts the blocks that had to be looked at; `mixed` those of them that really hold both kinds of element,
 // which no analysis can decide. The difference is what the analysis misses.
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "compiler/ir/lower.h"
+#include "dsl/format.h"
 #include "dsl/stock.h"
 #include "runtime/block_mask.h"
 
@@ -74,9 +74,9 @@ TEST(Precision, AsDocumented) {
     EXPECT_EQ(blocks, e.blocks) << e.name;
     EXPECT_EQ(mask.stats().evaluated, e.undecided) << e.name;
     EXPECT_EQ(mask.partial_blocks(), e.mixed) << e.name;
-    table += fmt::format("| {} | {} | {} | {} |\n", e.name, blocks, mask.stats().evaluated, mask.partial_blocks());
+    table += attnc::format("| {} | {} | {} | {} |\n", e.name, blocks, mask.stats().evaluated, mask.partial_blocks());
   }
-  fmt::print("{}", table);
+  attnc::print(stdout, "{}", table);
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The classifier as code: run by the interpreter, it is never wrong, and on the stock masks it decides the blocks that
 // the host's classifier decides.
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "compiler/bounds/bounds.h"
@@ -9,6 +8,7 @@
 #include "compiler/ir/print.h"
 #include "compiler/ir/verify.h"
 #include "compiler/passes/passes.h"
+#include "dsl/format.h"
 #include "dsl/stock.h"
 #include "tests/bounds/random_expression.h"
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is proved of the stock mods, and that every proof holds against the interpreter.
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 #include "compiler/ir/print.h"
 #include "compiler/ir/verify.h"
 #include "compiler/passes/passes.h"
+#include "dsl/format.h"
 #include "dsl/stock.h"
 #include "tests/bounds/random_expression.h"
 
@@ -82,7 +82,7 @@ TEST(Band, StockMasksAreBandsWhereTheyAre) {
     for (const std::int64_t w : {-2147483648ll, -2147483647ll, -1ll, 0ll, 3ll, 2147483646ll, 2147483647ll}) {
       ir::Bindings bindings = ir::Bindings::defaults(program);
       bindings.params[0].integer = w;
-      expect_band_exact(program, bindings, 19, 23, fmt::format("{} with w = {}", text, w));
+      expect_band_exact(program, bindings, 19, 23, attnc::format("{} with w = {}", text, w));
     }
   }
 }

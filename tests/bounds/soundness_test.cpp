@@ -4,7 +4,6 @@
 //
 //   ATTNC_BOUNDS_PAIRS   how many (expression, block) pairs; 20,000 unless told, 1,000,000 in the long mode
 //   ATTNC_BOUNDS_SEED    the first seed; each pair's own seed is printed when it fails, so PAIRS=1 SEED=n replays it
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -12,6 +11,7 @@
 
 #include "compiler/bounds/bounds.h"
 #include "compiler/ir/print.h"
+#include "dsl/format.h"
 #include "tests/bounds/random_expression.h"
 
 namespace attnc::testing {
@@ -39,10 +39,10 @@ bool contains(const bounds::ValueRange& range, double value) {
 std::string describe(const Sample& sample, std::uint64_t seed) {
   const bounds::Box& box = sample.box;
   std::string text =
-      fmt::format("seed {}: q [{}, {}] of {}, kv [{}, {}] of {}, b {}, h {}\n", seed, box.q_first, box.q_last,
-                  box.q_len_first, box.kv_first, box.kv_last, box.kv_len_first, box.b_first, box.h_first);
+      attnc::format("seed {}: q [{}, {}] of {}, kv [{}, {}] of {}, b {}, h {}\n", seed, box.q_first, box.q_last,
+                    box.q_len_first, box.kv_first, box.kv_last, box.kv_len_first, box.b_first, box.h_first);
   for (std::size_t i = 0; i < sample.bindings.params.size(); ++i)
-    text += fmt::format("param {} = {} / {}\n", i, sample.bindings.params[i].integer, sample.bindings.params[i].real);
+    text += attnc::format("param {} = {} / {}\n", i, sample.bindings.params[i].integer, sample.bindings.params[i].real);
   return text + ir::print(sample.program);
 }
 
@@ -83,7 +83,8 @@ TEST(Soundness, RangesHoldEveryElement) {
   }
   // The test would be empty if nothing were ever decided.
   EXPECT_GT(full + empty, pairs / 4);
-  fmt::print("{} pairs: {} full, {} empty, {} undecided though of one kind\n", pairs, full, empty, undecided_pure);
+  attnc::print(stdout, "{} pairs: {} full, {} empty, {} undecided though of one kind\n", pairs, full, empty,
+               undecided_pure);
 }
 
 }  // namespace

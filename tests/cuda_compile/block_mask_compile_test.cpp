@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kernels that build block masks compile for every target without a warning, for every named mask and for random
 // ones; those that do not depend on the mask without spills.
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstddef>
@@ -10,6 +9,7 @@
 #include "compiler/cuda/block_mask_source.h"
 #include "compiler/ir/lower.h"
 #include "compiler/passes/passes.h"
+#include "dsl/format.h"
 #include "dsl/stock.h"
 #include "runtime/cuda/block_mask_arguments.h"
 #include "runtime/cuda/compile.h"
@@ -67,7 +67,7 @@ TEST(BlockMaskCompile, EveryTarget) {
         cuda::make_block_table_source(),
         {cuda::mask_extrema_entry, cuda::mask_count_entry, cuda::mask_scan_entry, cuda::mask_fill_entry}, target,
         "tables");
-    RecordProperty(target, fmt::format("{:.0f} ms, {:.0f} ms", mask_ms, tables_ms));
+    RecordProperty(target, attnc::format("{:.0f} ms, {:.0f} ms", mask_ms, tables_ms));
   }
 }
 
@@ -81,16 +81,16 @@ TEST(BlockMaskCompile, RandomMasks) {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     const ModCase mod = random_mod(seed);
     if (!mod.mask.is_everything())
-      expect_mask_compiles(program_of(mod.mask), 16, "sm_80", fmt::format("seed {}", seed));
+      expect_mask_compiles(program_of(mod.mask), 16, "sm_80", attnc::format("seed {}", seed));
   }
 }
 
 TEST(BlockMaskLayout, HostAndDeviceAgree) {
   if (!has_nvrtc()) GTEST_SKIP() << "no NVRTC";
   std::string source = "#include \"block_mask/arguments.cuh\"\n#include \"block_mask/extrema.cuh\"\n";
-#define ATTNC_SAME(space, device, host, field)                                                                       \
-  source += fmt::format("static_assert(__INTADDR__(&(((attnc::{0}::{1}*)0)->{2})) == {3}, \"{1}::{2}\");\n", #space, \
-                        #device, #field, offsetof(cuda::host, field))
+#define ATTNC_SAME(space, device, host, field)                                                                         \
+  source += attnc::format("static_assert(__INTADDR__(&(((attnc::{0}::{1}*)0)->{2})) == {3}, \"{1}::{2}\");\n", #space, \
+                          #device, #field, offsetof(cuda::host, field))
   ATTNC_SAME(block_mask, Arguments, MaskArguments, partial);
   ATTNC_SAME(block_mask, Arguments, MaskArguments, full);
   ATTNC_SAME(block_mask, Arguments, MaskArguments, kv);
@@ -134,17 +134,17 @@ TEST(BlockMaskLayout, HostAndDeviceAgree) {
   ATTNC_SAME(extrema, Arguments, ExtremaArguments, granule);
   ATTNC_SAME(extrema, Arguments, ExtremaArguments, levels);
 #undef ATTNC_SAME
-  source += fmt::format("static_assert(sizeof(attnc::block_mask::Arguments) == {}, \"size\");\n",
-                        sizeof(cuda::MaskArguments));
-  source += fmt::format("static_assert(sizeof(attnc::extrema::Arguments) == {}, \"size\");\n",
-                        sizeof(cuda::ExtremaArguments));
+  source += attnc::format("static_assert(sizeof(attnc::block_mask::Arguments) == {}, \"size\");\n",
+                          sizeof(cuda::MaskArguments));
+  source += attnc::format("static_assert(sizeof(attnc::extrema::Arguments) == {}, \"size\");\n",
+                          sizeof(cuda::ExtremaArguments));
   source +=
-      fmt::format("static_assert(attnc::block_mask::section_rows == {}, \"sections\");\n", cuda::mask_section_rows);
-  source +=
-      fmt::format("static_assert(attnc::extrema::threads == {} && attnc::extrema::runs_per_block == {}, \"launch\");\n",
-                  cuda::extrema_threads, cuda::extrema_runs_per_block);
-  source +=
-      fmt::format("static_assert(attnc::extrema::max_levels == {}, \"levels\");\n", bounds::ClassifierProgram::levels);
+      attnc::format("static_assert(attnc::block_mask::section_rows == {}, \"sections\");\n", cuda::mask_section_rows);
+  source += attnc::format(
+      "static_assert(attnc::extrema::threads == {} && attnc::extrema::runs_per_block == {}, \"launch\");\n",
+      cuda::extrema_threads, cuda::extrema_runs_per_block);
+  source += attnc::format("static_assert(attnc::extrema::max_levels == {}, \"levels\");\n",
+                          bounds::ClassifierProgram::levels);
   source += "extern \"C\" __global__ void attnc_forward() {}\n";
   EXPECT_NO_THROW(cuda::compile(source, plan::target_from_name("sm_80")));
   EXPECT_THROW(cuda::compile(source + "static_assert(sizeof(attnc::block_mask::Tally) == 1, \"\");\n",
@@ -159,7 +159,7 @@ TEST(BlockMaskCompile, SignatureNamesWhatMatters) {
     return cuda::make_block_mask_signature(program_of(mask), granule, plan::target_from_name(target), "13.0", flags);
   };
   const auto window = [](const char* name) {
-    return mask_mod(fmt::format("q_idx - kv_idx < {}", name), {{{name, Type::i32, 0, 0, true}}, {}});
+    return mask_mod(attnc::format("q_idx - kv_idx < {}", name), {{{name, Type::i32, 0, 0, true}}, {}});
   };
   const std::string base = signature(stock::causal(), 64, "sm_90a");
   EXPECT_EQ(base, signature(stock::causal(), 64, "sm_90a"));

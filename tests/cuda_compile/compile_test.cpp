@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compiles variants for every architecture without a GPU, and fails on spills, on ptxas' performance warnings, and on a
 // plan over its shared memory. A sample of everything by default; ATTNC_COMPILE_ALL=1 compiles the whole product.
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -12,6 +11,7 @@
 #include "compiler/cuda/kernel_source.h"
 #include "compiler/ir/lower.h"
 #include "compiler/passes/passes.h"
+#include "dsl/format.h"
 #include "dsl/stock.h"
 #include "runtime/cuda/compile.h"
 #include "runtime/cuda/nvrtc_api.h"
@@ -25,9 +25,10 @@ struct Job {
   cuda::KernelRequest request;
 
   std::string describe() const {
-    return fmt::format("{} {} D={}/{} {}{}{}", mods.name, name(request.dtype), request.head_dim_qk, request.head_dim_v,
-                       request.target.name(), request.block_table ? fmt::format(" table({})", request.kv_block) : "",
-                       request.vector_bytes < 16 ? " unaligned" : "");
+    return attnc::format("{} {} D={}/{} {}{}{}", mods.name, name(request.dtype), request.head_dim_qk,
+                         request.head_dim_v, request.target.name(),
+                         request.block_table ? attnc::format(" table({})", request.kv_block) : "",
+                         request.vector_bytes < 16 ? " unaligned" : "");
   }
 };
 
@@ -81,11 +82,11 @@ std::string problem_of(const Job& job) {
     if (usage.registers == 0) return "no resource report in the log:\n" + compiled.log;
     std::string problem;
     if (usage.spill_store_bytes + usage.spill_load_bytes > spill_limit_bytes(job) + classifier_spill_bytes(source))
-      problem += fmt::format("{} bytes of spill stores, {} of loads, {} registers; ", usage.spill_store_bytes,
-                             usage.spill_load_bytes, usage.registers);
+      problem += attnc::format("{} bytes of spill stores, {} of loads, {} registers; ", usage.spill_store_bytes,
+                               usage.spill_load_bytes, usage.registers);
     if (source.plan.smem_bytes + usage.static_smem_bytes > job.request.target.smem_limit_bytes)
-      problem += fmt::format("{} bytes of shared memory, the limit is {}; ",
-                             source.plan.smem_bytes + usage.static_smem_bytes, job.request.target.smem_limit_bytes);
+      problem += attnc::format("{} bytes of shared memory, the limit is {}; ",
+                               source.plan.smem_bytes + usage.static_smem_bytes, job.request.target.smem_limit_bytes);
     for (const std::string& warning : cuda::parse_warnings(compiled.log)) problem += warning + "; ";
     return problem.empty() ? "" : problem + plan::print(source.plan);
   } catch (const Error& error) {

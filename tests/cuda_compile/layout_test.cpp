@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Host and device write the same bytes: offsets of the launch arguments and of Params, compared by static_asserts that
 // NVRTC evaluates.
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstddef>
@@ -9,6 +8,7 @@
 #include "compiler/cuda/params.h"
 #include "compiler/ir/lower.h"
 #include "compiler/passes/passes.h"
+#include "dsl/format.h"
 #include "runtime/cuda/compile.h"
 #include "runtime/cuda/launch_arguments.h"
 #include "runtime/cuda/nvrtc_api.h"
@@ -37,7 +37,7 @@ bool has_nvrtc() {
 
 /// offsetof, which NVRTC has no header for: EDG's operator for the constant value of an address.
 std::string offset_text(const std::string& type, const std::string& field) {
-  return fmt::format("__INTADDR__(&((({}*)0)->{}))", type, field);
+  return attnc::format("__INTADDR__(&((({}*)0)->{}))", type, field);
 }
 
 constexpr const char* body = "\nextern \"C\" __global__ void attnc_forward() {}\n";
@@ -49,7 +49,7 @@ TEST(Layout, LaunchArguments) {
   using cuda::TensorArgument;
   std::string source = "#include \"arguments.cuh\"\nusing namespace attnc;\n";
   const auto same = [&](const char* type, const char* field, std::size_t offset) {
-    source += fmt::format("static_assert({} == {}, \"{}::{}\");\n", offset_text(type, field), offset, type, field);
+    source += attnc::format("static_assert({} == {}, \"{}::{}\");\n", offset_text(type, field), offset, type, field);
   };
 #define ATTNC_SAME(type, field) same(#type, #field, offsetof(type, field))
   ATTNC_SAME(TensorArgument, data);
@@ -93,7 +93,7 @@ TEST(Layout, LaunchArguments) {
   ATTNC_SAME(ForwardArguments, reserved);
   ATTNC_SAME(ForwardArguments, mask_bits);
 #undef ATTNC_SAME
-  source += fmt::format("static_assert(sizeof(ForwardArguments) == {}, \"size\");\n", sizeof(ForwardArguments));
+  source += attnc::format("static_assert(sizeof(ForwardArguments) == {}, \"size\");\n", sizeof(ForwardArguments));
   EXPECT_EQ(messages_of(source + body), "");
   // The test itself can fail.
   EXPECT_NE(
@@ -119,13 +119,13 @@ TEST(Layout, Params) {
                        cuda::print_params(program, false) + "};\n" + cuda::print_layout_checks(program, "Mods");
   const auto params = cuda::param_names(program, false), buffers = cuda::buffer_names(program, false);
   for (std::size_t i = 0; i < params.size(); ++i)
-    source += fmt::format("static_assert({} == {}, \"{}\");\n", offset_text("Mods::Params", params[i]),
-                          layout.params[i].offset_bytes, params[i]);
+    source += attnc::format("static_assert({} == {}, \"{}\");\n", offset_text("Mods::Params", params[i]),
+                            layout.params[i].offset_bytes, params[i]);
   for (std::size_t i = 0; i < buffers.size(); ++i) {
     const int offset = layout.buffers[i].offset_bytes, rank = layout.buffers[i].rank;
     const auto same = [&](const std::string& field, int expected) {
-      source += fmt::format("static_assert({} == {}, \"{}\");\n", offset_text("Mods::Params", buffers[i] + field),
-                            expected, buffers[i] + field);
+      source += attnc::format("static_assert({} == {}, \"{}\");\n", offset_text("Mods::Params", buffers[i] + field),
+                              expected, buffers[i] + field);
     };
     same(".data", offset);
     if (rank == 0) continue;

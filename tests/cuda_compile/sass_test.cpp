@@ -2,7 +2,6 @@
 // The machine code of the Hopper kernel, looked at: the matrix products that the plan calls for, nothing in local
 // memory, and no register that an asynchronous product still reads written before the wait for it. ptxas (before 13.3,
 // at least) gets the last wrong when arithmetic stands between issue and wait (templates/sm90/README.md).
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -17,6 +16,7 @@
 #include "compiler/cuda/kernel_source.h"
 #include "compiler/ir/lower.h"
 #include "compiler/passes/passes.h"
+#include "dsl/format.h"
 #include "dsl/stock.h"
 #include "runtime/cuda/compile.h"
 #include "runtime/cuda/nvrtc_api.h"
@@ -53,7 +53,7 @@ std::vector<std::string> disassemble(const std::string& tool, const std::string&
   ::close(file);
   std::ofstream(name, std::ios::binary) << cubin;
   std::string text;
-  if (FILE* pipe = ::popen(fmt::format("'{}' -c '{}' 2>/dev/null", tool, name).c_str(), "r")) {
+  if (FILE* pipe = ::popen(attnc::format("'{}' -c '{}' 2>/dev/null", tool, name).c_str(), "r")) {
     char buffer[1 << 14];
     for (std::size_t read; (read = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) text.append(buffer, read);
     ::pclose(pipe);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Block masks built on the device: equal to brute force and to those built on the host, list by list; rebuilt for new
 // documents without compiling or waiting, under capture too.
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 
 #include "compiler/ir/lower.h"
 #include "compiler/passes/passes.h"
+#include "dsl/format.h"
 #include "dsl/stock.h"
 #include "runtime/backend.h"
 #include "runtime/cuda/device_mask.h"
@@ -114,8 +114,8 @@ void expect_exact(const ModCase& mod, const Shape& shape, int B, int H, bool aga
     options.stream = stream.get();
     options.buffers = device.buffers;
     const BlockMask mask = BlockMask::create(mod.mask, B, H, shape.q_len, shape.kv_len, options);
-    const std::string what = fmt::format("{} {} x {} in {} x {}, separate {}", mod.name, shape.q_len, shape.kv_len,
-                                         shape.size.q, shape.size.kv, separate);
+    const std::string what = attnc::format("{} {} x {} in {} x {}, separate {}", mod.name, shape.q_len, shape.kv_len,
+                                           shape.size.q, shape.size.kv, separate);
     ASSERT_NE(BlockMaskAccess::built_on_device(mask), nullptr);
     ASSERT_EQ(mask.to_dense(), host.to_dense()) << what << "\ndevice\n"
                                                 << mask.to_string() << "host\n"
@@ -259,7 +259,7 @@ TEST(DeviceMask, DocumentsCutAnewInAGraph) {
     // Rebuilding outside the graph makes the host look again.
     mask.rebuild({.stream = stream.get(), .buffers = {&on_device, 1}});
     ASSERT_EQ(mask.to_dense(), host.to_dense()) << "round " << round;
-    expect_lists(mask, false, fmt::format("round {}", round));
+    expect_lists(mask, false, attnc::format("round {}", round));
   }
   driver().graph_exec_destroy(exec);
   driver().graph_destroy(graph);

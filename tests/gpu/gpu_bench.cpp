@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A quick benchmark for tools/gpu_check.sh: what a first call, a cached one and a warm one cost, and the speed of the
 // named variants. CUDA events around one call, L2 flushed before each, median of the rounds. Random inputs.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "compiler/ir/half.h"
+#include "dsl/format.h"
 #include "dsl/stock.h"
 #include "tests/gpu/gpu_runner.h"
 
@@ -121,8 +121,8 @@ void run(const Variant& variant, int B, int H, int S, int D, DeviceTimer& timer)
   const double ms =
       timer.median_ms(stream, 10, [&] { attention.forward(view(q), view(k), view(v), view(out), options); });
   const double flop = 4.0 * B * H * static_cast<double>(S) * S * D * variant.share;
-  fmt::print("{:<22} D={:<4} B={} H={} S={:<6} {:8.3f} ms {:7.0f} TFLOP/s\n", variant.name, D, B, H, S, ms,
-             flop / ms / 1e9);
+  attnc::print(stdout, "{:<22} D={:<4} B={} H={} S={:<6} {:8.3f} ms {:7.0f} TFLOP/s\n", variant.name, D, B, H, S, ms,
+               flop / ms / 1e9);
 }
 
 void host_costs() {
@@ -131,11 +131,11 @@ void host_costs() {
   auto start = Clock::now();
   const Attention first = make_attention(mods, spec, Device::cuda());
   first.prepare();
-  fmt::print("prepare                {:10.1f} us\n", microseconds_since(start));
+  attnc::print(stdout, "prepare                {:10.1f} us\n", microseconds_since(start));
   start = Clock::now();
   const Attention second = make_attention(mods, spec, Device::cuda());
   second.prepare();
-  fmt::print("prepare, from the disk {:10.1f} us\n", microseconds_since(start));
+  attnc::print(stdout, "prepare, from the disk {:10.1f} us\n", microseconds_since(start));
   Problem problem(spec);
   DeviceProblem device(problem, mods);
   const Stream stream;
@@ -147,12 +147,12 @@ void host_costs() {
     times.push_back(microseconds_since(start) / calls);
     stream.synchronize();
   }
-  fmt::print("forward, host time     {:10.2f} us\n", median(times));
+  attnc::print(stdout, "forward, host time     {:10.2f} us\n", median(times));
 }
 
 int bench() {
   if (!has_gpu()) {
-    fmt::print("no CUDA device\n");
+    attnc::print(stdout, "no CUDA device\n");
     return 3;
   }
   const GpuScope scope;
@@ -184,7 +184,7 @@ int main() {
   try {
     return attnc::testing::bench();
   } catch (const attnc::Error& error) {
-    fmt::print("{}\n", error.what());
+    attnc::print(stdout, "{}\n", error.what());
     return 1;
   }
 }

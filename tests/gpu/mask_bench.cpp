@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times of block masks built on the device: first use, building anew, memory; and attention over a mask's tables beside
 // attention that classifies tiles by itself. Prints one line a measurement.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
@@ -9,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "dsl/format.h"
 #include "dsl/stock.h"
 #include "tests/gpu/gpu_runner.h"
 
@@ -110,7 +110,8 @@ void time_build(const char* name, const MaskMod& mask_mod, int tokens, const Str
   }
   const double graph = graph_ms(stream, 30, [&] { mask.rebuild(anew); });
   const double bytes = static_cast<double>(mask.device_bytes());
-  fmt::print(
+  attnc::print(
+      stdout,
       "build {:<16} {:>8} tokens: {} {:.1f} ms; create and wait {:.3f} ms; rebuild {:.4f} ms on the device, {:.4f} ms "
       "in a graph, {:.4f} ms on the host; {:.1f} MB; {} partial, {} full, {} rows over\n",
       name, tokens, first ? "first use" : "first create", first_ms, median(create), rebuild, graph,
@@ -162,7 +163,8 @@ void time_attention(const char* name, const MaskMod& mask_mod, int tokens, int h
     mask.rebuild({stream.get(), {}, {&doc_value, 1}});
     run(with);
   });
-  fmt::print(
+  attnc::print(
+      stdout,
       "attention {:<16} {:>7} tokens, documents of {:>5}: tables {:.4f} ms, no table {:.4f} ms ({:.3f}), rebuilt each "
       "call {:.4f} ms\n",
       name, tokens, mean_length, tabled, free_ms, free_ms / tabled, anew);
@@ -171,7 +173,7 @@ void time_attention(const char* name, const MaskMod& mask_mod, int tokens, int h
 
 int run() {
   if (!has_gpu()) {
-    fmt::print("no CUDA device\n");
+    attnc::print(stdout, "no CUDA device\n");
     return 3;
   }
   const GpuScope scope;
@@ -196,7 +198,7 @@ int main() {
   try {
     return attnc::testing::run();
   } catch (const std::exception& error) {
-    fmt::print(stderr, "{}\n", error.what());
+    attnc::print(stderr, "{}\n", error.what());
     return 1;
   }
 }

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/backend_checks.h"
 
-#include <fmt/format.h>
-
 #include <cmath>
 #include <cstdlib>
 #include <limits>
 
 #include "dsl/error.h"
+#include "dsl/format.h"
 #include "dsl/stock.h"
 #include "tests/support/random_mod.h"
 
@@ -47,13 +46,13 @@ std::string judge_named_case(Runner& runner, int index, DType dtype, const std::
   spec.q_len = 300, spec.kv_len = 520;
   for (const auto& [q, kv] : blocks) {
     const std::string verdict = run_and_judge(runner, attention, mods, spec, 48, q, kv);
-    if (!verdict.empty()) return fmt::format("with blocks of {} x {}: {}", q, kv, verdict);
+    if (!verdict.empty()) return attnc::format("with blocks of {} x {}: {}", q, kv, verdict);
   }
   return "";
 }
 
 std::string named_case_name(int index, DType dtype) {
-  return fmt::format("{}_{}", all_cases()[static_cast<std::size_t>(index)].name, name(dtype));
+  return attnc::format("{}_{}", all_cases()[static_cast<std::size_t>(index)].name, name(dtype));
 }
 
 RandomPrograms RandomPrograms::from_environment(std::uint64_t default_first, std::uint64_t default_count) {
@@ -80,7 +79,7 @@ std::string judge_random_program(Runner& runner, std::uint64_t seed, int rows) {
     verdict = error.what();
   }
   if (verdict.empty()) return "";
-  return fmt::format("{}\nreplay: ATTNC_RANDOM_SEED={} ATTNC_RANDOM_PROGRAMS=1", verdict, seed);
+  return attnc::format("{}\nreplay: ATTNC_RANDOM_SEED={} ATTNC_RANDOM_PROGRAMS=1", verdict, seed);
 }
 
 std::vector<SpecialCase> special_cases() {

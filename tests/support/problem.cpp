@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/problem.h"
 
-#include <fmt/format.h>
-
 #include <cmath>
 #include <limits>
 #include <random>
 
 #include "compiler/ir/lower.h"
+#include "dsl/format.h"
 
 namespace attnc::testing {
 namespace {
@@ -87,14 +86,14 @@ std::string GuardedTensor::check_guards(const char* name) const {
   });
   for (std::size_t i = 0; i < bytes.size(); ++i)
     if (!element[i] && bytes[i] != garbage)
-      return fmt::format("{}: a byte outside the tensor was overwritten ({} bytes from its start)", name,
-                         static_cast<std::int64_t>(i) - static_cast<std::int64_t>(data_offset_bytes));
+      return attnc::format("{}: a byte outside the tensor was overwritten ({} bytes from its start)", name,
+                           static_cast<std::int64_t>(i) - static_cast<std::int64_t>(data_offset_bytes));
   return "";
 }
 
 std::string ProblemSpec::describe() const {
-  return fmt::format("{} B={} Hq={} Hkv={} Sq={} Skv={} D={} Dv={} layout={} seed={}", name(dtype), batch, q_heads,
-                     kv_heads, q_len, kv_len, head_dim, head_dim_v, static_cast<int>(layout), seed);
+  return attnc::format("{} B={} Hq={} Hkv={} Sq={} Skv={} D={} Dv={} layout={} seed={}", name(dtype), batch, q_heads,
+                       kv_heads, q_len, kv_len, head_dim, head_dim_v, static_cast<int>(layout), seed);
 }
 
 Problem::Problem(const ProblemSpec& s) : spec(s), scale(1.0f / std::sqrt(static_cast<float>(s.head_dim))) {

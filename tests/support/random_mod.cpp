@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/random_mod.h"
 
-#include <fmt/format.h>
-
 #include <random>
+
+#include "dsl/format.h"
 
 namespace attnc::testing {
 namespace {
@@ -14,7 +14,7 @@ class Generator {
 
   ModCase make(std::uint64_t seed) {
     ModCase result;
-    result.name = fmt::format("random_{}", seed);
+    result.name = attnc::format("random_{}", seed);
     const int kind = pick(4);
     if (kind != 0) result.score = ScoreMod(bounded(real(3)));
     if (kind != 1)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/runner.h"
 
-#include <fmt/format.h>
-
 #include "compiler/ir/lower.h"
+
+#include "dsl/format.h"
 
 namespace attnc::testing {
 
@@ -50,7 +50,7 @@ std::string run_and_judge(Runner& runner, const Attention& attention, const ModC
   }
   runner.forward(attention, problem, mods, block_q > 0 ? &block_mask : nullptr);
   const std::string verdict = problem.check(mods.score, mods.mask, row_limit);
-  return verdict.empty() ? "" : fmt::format("{} [{}]: {}", mods.name, spec.describe(), verdict);
+  return verdict.empty() ? "" : attnc::format("{} [{}]: {}", mods.name, spec.describe(), verdict);
 }
 
 }  // namespace attnc::testing

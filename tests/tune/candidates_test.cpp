@@ -2,7 +2,6 @@
 // The plans that attnc tune measures: valid, different, and not spilling.
 #include "compiler/plan/candidates.h"
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -14,6 +13,7 @@
 #include "compiler/cuda/kernel_source.h"
 #include "compiler/ir/lower.h"
 #include "compiler/passes/passes.h"
+#include "dsl/format.h"
 #include "dsl/stock.h"
 #include "runtime/cuda/compile.h"
 #include "runtime/cuda/nvrtc_api.h"
@@ -32,8 +32,8 @@ struct Variant {
 };
 
 Variant make_variant(const ModCase& mods, const std::string& target, DType dtype, int head_dim, int kv_block = 0) {
-  Variant variant{fmt::format("{} {} {} D={} {}", mods.name, target, name(dtype), head_dim,
-                              kv_block > 0 ? fmt::format("table({})", kv_block) : ""),
+  Variant variant{attnc::format("{} {} {} D={} {}", mods.name, target, name(dtype), head_dim,
+                                kv_block > 0 ? attnc::format("table({})", kv_block) : ""),
                   passes::canonicalize(ir::lower(mods.score, mods.mask)),
                   {}};
   variant.request.target = plan::target_from_name(target);
@@ -151,7 +151,7 @@ TEST(Candidates, CompileWithoutSpills) {
         const cuda::CompiledSource compiled = cuda::compile(source.text, variant.request.target);
         const cuda::ResourceUsage usage = compiled.usage_of(cuda::forward_entry);
         if (usage.registers == 0) problem = "no resource report";
-        if (usage.spill_store_bytes > 0) problem = fmt::format("{} bytes spilled", usage.spill_store_bytes);
+        if (usage.spill_store_bytes > 0) problem = attnc::format("{} bytes spilled", usage.spill_store_bytes);
         if (source.plan.smem_bytes + usage.static_smem_bytes > variant.request.target.smem_limit_bytes)
           problem += " too much shared memory";
       } catch (const Error& error) {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // attnc bench: how fast an attention runs, beside what the machine could do.
-#include <fmt/format.h>
 
 #include <cmath>
 #include <memory>
@@ -10,6 +9,7 @@
 #include <thread>
 
 #include "command.h"
+#include "dsl/format.h"
 #include "progress.h"
 #include "roof.h"
 #include "timed_problem.h"
@@ -69,7 +69,7 @@ Row measure(ProblemSpec& spec, Lengths lengths, const Repeats& repeats, DeviceTi
     row.first_ms = watch.ms();
   }
   {
-    const Progress progress(fmt::format("timing {} x {}", lengths.q, lengths.kv));
+    const Progress progress(attnc::format("timing {} x {}", lengths.q, lengths.kv));
     row.times = problem.time(attention, repeats, timer);
   }
   {
@@ -143,46 +143,48 @@ void print_json(const std::vector<Row>& rows, const Machine& machine, const Prob
   }
   out["rows"] = nlohmann::ordered_json::array();
   for (const Row& row : rows) out["rows"].push_back(json_of(row, machine));
-  fmt::print("{}\n", out.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace));
+  attnc::print(stdout, "{}\n", out.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace));
 }
 
 void print_head(const Machine& machine, const ProblemSpec& spec, const BenchArguments& arguments) {
-  fmt::print("device      {}\n", machine.name);
-  if (!arguments.problem.mods.score_mod.empty()) fmt::print("score_mod   {}\n", arguments.problem.mods.score_mod);
-  if (!arguments.problem.mods.mask_mod.empty()) fmt::print("mask_mod    {}\n", arguments.problem.mods.mask_mod);
-  fmt::print("problem     {}, batch {}, heads {}{}, head dimension {}{}\n", name(spec.dtype), spec.batch, spec.heads,
-             spec.kv_heads == spec.heads ? "" : fmt::format(" over {}", spec.kv_heads), spec.head_dim,
-             spec.head_dim_v == spec.head_dim ? "" : fmt::format(" and {} of v", spec.head_dim_v));
+  attnc::print(stdout, "device      {}\n", machine.name);
+  if (!arguments.problem.mods.score_mod.empty())
+    attnc::print(stdout, "score_mod   {}\n", arguments.problem.mods.score_mod);
+  if (!arguments.problem.mods.mask_mod.empty())
+    attnc::print(stdout, "mask_mod    {}\n", arguments.problem.mods.mask_mod);
+  attnc::print(stdout, "problem     {}, batch {}, heads {}{}, head dimension {}{}\n", name(spec.dtype), spec.batch,
+               spec.heads, spec.kv_heads == spec.heads ? "" : attnc::format(" over {}", spec.kv_heads), spec.head_dim,
+               spec.head_dim_v == spec.head_dim ? "" : attnc::format(" and {} of v", spec.head_dim_v));
   if (machine.roof) {
-    fmt::print("roof        {:.4g} TFLOP/s ({}){}\n", machine.roof->tflops, machine.roof->what,
-               machine.roof->copy_gbps > 0 ? fmt::format("; copying {:.0f} GB/s", machine.roof->copy_gbps) : "");
+    attnc::print(stdout, "roof        {:.4g} TFLOP/s ({}){}\n", machine.roof->tflops, machine.roof->what,
+                 machine.roof->copy_gbps > 0 ? attnc::format("; copying {:.0f} GB/s", machine.roof->copy_gbps) : "");
   }
-  fmt::print("\n{:>8} {:>8} {:>11} {:>22} {:>6} {:>9}{} {:>7} {:>9}{} {:>8} {:>10}\n", "q_len", "kv_len", "median ms",
-             "p10 .. p90 ms", "runs", "TFLOP/s", machine.roof ? "  of roof" : "", "kept", "kept T/s",
-             machine.roof ? "  of roof" : "", "GB/s", "first ms");
+  attnc::print(stdout, "\n{:>8} {:>8} {:>11} {:>22} {:>6} {:>9}{} {:>7} {:>9}{} {:>8} {:>10}\n", "q_len", "kv_len",
+               "median ms", "p10 .. p90 ms", "runs", "TFLOP/s", machine.roof ? "  of roof" : "", "kept", "kept T/s",
+               machine.roof ? "  of roof" : "", "GB/s", "first ms");
 }
 
 void print_row(const Row& row, const Machine& machine) {
   const auto of_roof = [&](double tflops) {
-    return machine.roof ? fmt::format(" {:>6.1f} %", percent(tflops, machine.roof->tflops)) : "";
+    return machine.roof ? attnc::format(" {:>6.1f} %", percent(tflops, machine.roof->tflops)) : "";
   };
-  fmt::print("{:>8} {:>8} {:>11.4f} {:>22} {:>6} {:>9.4g}{} {:>5.1f} % {:>8.4g}{} {:>8.0f} {:>10.1f}\n", row.lengths.q,
-             row.lengths.kv, row.times.median(),
-             fmt::format("{:.4f} .. {:.4f}", row.times.percentile(10), row.times.percentile(90)), row.times.runs(),
-             row.tflops(), of_roof(row.tflops()), 100 * row.kept.share, row.kept_tflops(), of_roof(row.kept_tflops()),
-             row.gbps(), row.first_ms);
+  attnc::print(stdout, "{:>8} {:>8} {:>11.4f} {:>22} {:>6} {:>9.4g}{} {:>5.1f} % {:>8.4g}{} {:>8.0f} {:>10.1f}\n",
+               row.lengths.q, row.lengths.kv, row.times.median(),
+               attnc::format("{:.4f} .. {:.4f}", row.times.percentile(10), row.times.percentile(90)), row.times.runs(),
+               row.tflops(), of_roof(row.tflops()), 100 * row.kept.share, row.kept_tflops(), of_roof(row.kept_tflops()),
+               row.gbps(), row.first_ms);
   std::fflush(stdout);
 }
 
 Machine look_at_machine(const ProblemSpec& spec) {
   Machine machine;
   if (spec.device.kind == Device::Kind::cpu) {
-    machine.name = fmt::format("cpu, {} threads", std::thread::hardware_concurrency());
+    machine.name = attnc::format("cpu, {} threads", std::thread::hardware_concurrency());
     return machine;
   }
   machine.cuda = cuda::device_info(spec.device.index);
-  machine.name = fmt::format("{} (cuda:{}, {}, {} multiprocessors)", machine.cuda->name, spec.device.index,
-                             machine.cuda->target.name(), machine.cuda->multiprocessors);
+  machine.name = attnc::format("{} (cuda:{}, {}, {} multiprocessors)", machine.cuda->name, spec.device.index,
+                               machine.cuda->target.name(), machine.cuda->multiprocessors);
   return machine;
 }
 
@@ -210,7 +212,7 @@ void run(const BenchArguments& arguments) {
   if (arguments.json) {
     print_json(rows, machine, spec, arguments);
   } else if (!rows.back().plan.empty()) {
-    fmt::print("\nplan        {}\n", rows.back().plan);
+    attnc::print(stdout, "\nplan        {}\n", rows.back().plan);
   }
 }
 

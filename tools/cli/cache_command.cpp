@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // attnc cache: look after the kernel cache on disk.
-#include <fmt/format.h>
 
 #include <cstdint>
 #include <limits>
@@ -10,6 +9,7 @@
 
 #include "command.h"
 #include "dsl/error.h"
+#include "dsl/format.h"
 #include "runtime/cache/kernel_cache.h"
 
 namespace attnc::cli {
@@ -29,11 +29,11 @@ void check(const std::string& problem) {
 
 void print(const nlohmann::ordered_json& values, bool json) {
   if (json) {
-    fmt::print("{}\n", values.dump(2));
+    attnc::print(stdout, "{}\n", values.dump(2));
     return;
   }
   for (const auto& [key, value] : values.items())
-    fmt::print("{:<16}{}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
+    attnc::print(stdout, "{:<16}{}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
 }
 
 void run(const CacheArguments& arguments) {

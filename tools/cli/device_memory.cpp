@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "device_memory.h"
 
-#include <fmt/format.h>
+#include "dsl/format.h"
 
 namespace attnc::cli {
 
@@ -11,7 +11,7 @@ CudaMemory::CudaMemory(int index) : driver_(cuda::driver()) {
   int count = 0;
   check(driver_.device_get_count(&count), "counting devices");
   if (index >= count) {
-    throw Error(ErrorCode::no_device, fmt::format("there is no CUDA device {}; this machine has {}", index, count));
+    throw Error(ErrorCode::no_device, attnc::format("there is no CUDA device {}; this machine has {}", index, count));
   }
   check(driver_.device_get(&device_, index), "opening the device");
   cuda::CUcontext context = nullptr;
@@ -29,7 +29,7 @@ CudaMemory::~CudaMemory() {
 TensorView CudaMemory::place(const HostTensor& tensor, bool copy) {
   cuda::CUdeviceptr pointer = 0;
   const std::size_t bytes = tensor.bytes().size();
-  check(driver_.mem_alloc(&pointer, bytes == 0 ? 1 : bytes), fmt::format("allocating {} bytes", bytes));
+  check(driver_.mem_alloc(&pointer, bytes == 0 ? 1 : bytes), attnc::format("allocating {} bytes", bytes));
   owned_.push_back(pointer);
   if (copy && bytes > 0) {
     check(driver_.memcpy_htod_async(pointer, tensor.bytes().data(), bytes, nullptr), "copying to the device");

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tensor-core bound and the copy bandwidth of a GPU, by kernels of a few lines.
-#include <fmt/format.h>
 
 #include "roof.h"
 #include "runtime/cuda/compile.h"
+
+#include "dsl/format.h"
 
 namespace attnc::cli {
 namespace {
@@ -45,12 +46,12 @@ TensorLoop wgmma_loop(DType dtype) {
   constexpr int accumulators = 128, steps = 16;
   std::string list, operands;
   for (int i = 0; i < accumulators; ++i) {
-    list += fmt::format("{}%{}", i == 0 ? "" : ", ", i);
-    operands += fmt::format("{}\"+f\"(sums[{}])", i == 0 ? "" : ", ", i);
+    list += attnc::format("{}%{}", i == 0 ? "" : ", ", i);
+    operands += attnc::format("{}\"+f\"(sums[{}])", i == 0 ? "" : ", ", i);
   }
   const char* type = dtype == DType::f16 ? "f16" : "bf16";
   std::string source = copy_source;
-  source += fmt::format(R"cuda(
+  source += attnc::format(R"cuda(
 extern "C" __global__ void __launch_bounds__(256, 1) tensor_loop(float* sink, int iterations) {{
   extern __shared__ __align__(1024) unsigned words[];
   for (unsigned i = threadIdx.x; i < 12288; i += 256) {{
@@ -80,7 +81,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) tensor_loop(float* sink, in
   if (total == 12345.678f) *sink = total;
 }}
 )cuda",
-                        random_pair(dtype), steps, type, type, list, accumulators, accumulators + 1, operands);
+                          random_pair(dtype), steps, type, type, list, accumulators, accumulators + 1, operands);
   return {std::move(source),
           256,
           1,
@@ -98,7 +99,7 @@ TensorLoop mma_loop(DType dtype) {
                       : dtype == DType::f16 ? "m16n8k16.row.col.f32.f16.f16.f32"
                                             : "m16n8k16.row.col.f32.bf16.bf16.f32";
   std::string source = copy_source;
-  source += fmt::format(R"cuda(
+  source += attnc::format(R"cuda(
 extern "C" __global__ void __launch_bounds__(256, 2) tensor_loop(float* sink, int iterations) {{
   unsigned words[6];
   for (int i = 0; i < 6; ++i) {{
@@ -118,7 +119,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) tensor_loop(float* sink, in
   if (total == 12345.678f) *sink = total;
 }}
 )cuda",
-                        tf32 ? "(hash(x) & 0x807fe000u | 0x3f000000u)" : random_pair(dtype), shape);
+                          tf32 ? "(hash(x) & 0x807fe000u | 0x3f000000u)" : random_pair(dtype), shape);
   const double flop = 8.0 * 8 * 2 * 16 * 8 * (tf32 ? 8 : 16);
   return {std::move(source),
           256,

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // attnc doctor: what this machine and this build can do, and why not more.
-#include <fmt/format.h>
 
 #include <cmath>
 #include <memory>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "command.h"
+#include "dsl/format.h"
 #include "progress.h"
 #include "runtime/attention.h"
 #include "runtime/cache/kernel_cache.h"
@@ -45,9 +45,9 @@ Finding look_at(const std::string& name, Look&& look) {
 
 std::string compiler_text() {
 #ifdef __clang__
-  return fmt::format("Clang {}.{}.{}", __clang_major__, __clang_minor__, __clang_patchlevel__);
+  return attnc::format("Clang {}.{}.{}", __clang_major__, __clang_minor__, __clang_patchlevel__);
 #else
-  return fmt::format("GCC {}.{}.{}", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
+  return attnc::format("GCC {}.{}.{}", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
 #endif
 }
 
@@ -56,10 +56,10 @@ std::string cpu_text() {
   const cpu::CpuTarget host = cpu::CpuTarget::host();
   std::string features;
   for (const char* feature : {"avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512bf16", "amx-bf16", "neon", "sve"})
-    if (("," + host.features + ",").find(fmt::format(",+{},", feature)) != std::string::npos)
-      features += fmt::format(" {}", feature);
-  return fmt::format("{} ({}), vectors of {} bits,{} {} threads", host.cpu, host.triple, host.vector_bits,
-                     features.empty() ? "" : features + ",", std::thread::hardware_concurrency());
+    if (("," + host.features + ",").find(attnc::format(",+{},", feature)) != std::string::npos)
+      features += attnc::format(" {}", feature);
+  return attnc::format("{} ({}), vectors of {} bits,{} {} threads", host.cpu, host.triple, host.vector_bits,
+                       features.empty() ? "" : features + ",", std::thread::hardware_concurrency());
 }
 
 /// Compiles and runs a small attention whose result is known: with equal keys, out is the mean of the kept values.
@@ -84,9 +84,9 @@ std::string try_cpu() {
       if (!(std::fabs(out[static_cast<std::size_t>(row * dim + d)] - static_cast<float>(row) / 2 -
                       static_cast<float>(d)) < 1e-4f))
         throw Error(ErrorCode::internal,
-                    fmt::format("a small attention gave {} in row {}, column {}, not {}",
-                                out[static_cast<std::size_t>(row * dim + d)], row, d, row / 2.0 + d));
-  return fmt::format("compiled and ran a capped causal attention in {:.1f} ms, result right", ms);
+                    attnc::format("a small attention gave {} in row {}, column {}, not {}",
+                                  out[static_cast<std::size_t>(row * dim + d)], row, d, row / 2.0 + d));
+  return attnc::format("compiled and ran a capped causal attention in {:.1f} ms, result right", ms);
 }
 #endif
 
@@ -96,8 +96,8 @@ Finding look_at_cuda() {
     const cuda::DriverApi& driver = cuda::driver();
     int count = 0;
     cuda::check(driver.device_get_count(&count), "counting devices");
-    std::string text = fmt::format("driver for CUDA {}.{}, {} device{}", driver.version / 1000,
-                                   driver.version % 1000 / 10, count, count == 1 ? "" : "s");
+    std::string text = attnc::format("driver for CUDA {}.{}, {} device{}", driver.version / 1000,
+                                     driver.version % 1000 / 10, count, count == 1 ? "" : "s");
     for (int i = 0; i < count; ++i) {
       cuda::CUdevice device = 0;
       char name[128] = "";
@@ -108,8 +108,8 @@ Finding look_at_cuda() {
                   "reading a device");
       cuda::check(driver.device_get_attribute(&minor, cuda::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device),
                   "reading a device");
-      text += fmt::format("; cuda:{} {} (sm_{}{})", i, name, major, minor);
-      devices.push_back({{"index", i}, {"name", name}, {"target", fmt::format("sm_{}{}", major, minor)}});
+      text += attnc::format("; cuda:{} {} (sm_{}{})", i, name, major, minor);
+      devices.push_back({{"index", i}, {"name", name}, {"target", attnc::format("sm_{}{}", major, minor)}});
     }
     return text;
   });
@@ -120,14 +120,16 @@ Finding look_at_cuda() {
 std::string cache_text() {
   const CacheStats stats = KernelCache().stats();
   if (!stats.problem.empty()) throw Error(ErrorCode::io, stats.problem);
-  return fmt::format("{}: {} kernels, {:.1f} of at most {:.0f} MiB", stats.directory, stats.entries,
-                     static_cast<double>(stats.bytes) / (1 << 20), static_cast<double>(stats.max_bytes) / (1 << 20));
+  return attnc::format("{}: {} kernels, {:.1f} of at most {:.0f} MiB", stats.directory, stats.entries,
+                       static_cast<double>(stats.bytes) / (1 << 20), static_cast<double>(stats.max_bytes) / (1 << 20));
 }
 
 std::vector<Finding> examine() {
   std::vector<Finding> findings;
-  findings.push_back(
-      {"attnc", true, fmt::format("{}, built with {}", ATTNC_VERSION, compiler_text()), {{"version", ATTNC_VERSION}}});
+  findings.push_back({"attnc",
+                      true,
+                      attnc::format("{}, built with {}", ATTNC_VERSION, compiler_text()),
+                      {{"version", ATTNC_VERSION}}});
 #ifdef ATTNC_CPU
   findings.push_back(look_at("cpu", cpu_text));
   findings.push_back(look_at("llvm", [] { return cpu::llvm_version(); }));
@@ -137,7 +139,7 @@ std::vector<Finding> examine() {
 #endif
   findings.push_back(look_at_cuda());
   findings.push_back(
-      look_at("nvrtc", [] { return fmt::format("{} ({})", cuda::nvrtc().version_text(), cuda::nvrtc().path); }));
+      look_at("nvrtc", [] { return attnc::format("{} ({})", cuda::nvrtc().version_text(), cuda::nvrtc().path); }));
   findings.push_back({"nvtx", has_profile_ranges(),
                       has_profile_ranges() ? "in this build; ATTNC_NVTX=1 turns ranges for profilers on"
                                            : "not in this build (no nvtx3/nvToolsExt.h was found)",
@@ -154,11 +156,11 @@ void run(bool json) {
       out[finding.name] = {{"ok", finding.fine}, {"text", finding.text}};
       if (finding.details.is_object()) out[finding.name].update(finding.details);
     }
-    fmt::print("{}\n", out.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace));
+    attnc::print(stdout, "{}\n", out.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace));
     return;
   }
   for (const Finding& finding : findings)
-    fmt::print("{:<14}{}{}\n", finding.name, finding.fine ? "" : "no: ", finding.text);
+    attnc::print(stdout, "{:<14}{}{}\n", finding.name, finding.fine ? "" : "no: ", finding.text);
 }
 
 Action declare(CLI::App& app) {

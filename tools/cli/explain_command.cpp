@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // attnc explain: the stages of the compiler as text.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <memory>
@@ -8,6 +7,7 @@
 #include <optional>
 
 #include "command.h"
+#include "dsl/format.h"
 #include "mod_arguments.h"
 #include "runtime/attention.h"
 
@@ -31,9 +31,9 @@ Device device_of(const ExplainArguments& arguments) {
   if (arguments.target == "cpu") return Device::cpu();
   if (arguments.target.rfind("sm_", 0) == 0) return Device::cuda();
   if (!arguments.target.empty()) {
-    throw Error(
-        ErrorCode::invalid_argument,
-        fmt::format("--target '{}': targets are cpu and CUDA architectures, as in sm_90a or sm_80", arguments.target));
+    throw Error(ErrorCode::invalid_argument,
+                attnc::format("--target '{}': targets are cpu and CUDA architectures, as in sm_90a or sm_80",
+                              arguments.target));
   }
   if (!arguments.device.empty()) return parse_device(arguments.device);
   return is_cuda_stage(arguments.emit) ? Device::cuda() : Device::cpu();
@@ -67,9 +67,9 @@ void run(const ExplainArguments& arguments) {
   const std::string text = Attention(options).explain(arguments.emit, target);
   if (arguments.json) {
     const nlohmann::ordered_json out = {{"emit", arguments.emit}, {"target", target}, {"text", text}};
-    fmt::print("{}\n", out.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace));
+    attnc::print(stdout, "{}\n", out.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace));
   } else {
-    fmt::print("{}{}", text, text.empty() || text.back() == '\n' ? "" : "\n");
+    attnc::print(stdout, "{}{}", text, text.empty() || text.back() == '\n' ? "" : "\n");
   }
 }
 

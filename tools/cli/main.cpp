@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // attnc, the command line tool. Exit status: 0 done, 2 the user's error, 3 no such device, 1 a bug.
-#include <fmt/format.h>
 
 #include <cstdio>
 #include <exception>
@@ -10,6 +9,7 @@
 
 #include "command.h"
 #include "dsl/error.h"
+#include "dsl/format.h"
 #include "dsl/text_source.h"
 
 namespace attnc::cli {
@@ -46,10 +46,10 @@ void check_subcommand(int argc, char** argv) {
   std::string names;
   for (const Subcommand& subcommand : subcommands()) {
     if (std::string_view(argv[1]) == subcommand.name) return;
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", subcommand.name);
+    names += attnc::format("{}{}", names.empty() ? "" : ", ", subcommand.name);
   }
   throw Error(ErrorCode::invalid_argument,
-              fmt::format("there is no subcommand {}; there are {}", text::in_quotes(argv[1]), names));
+              attnc::format("there is no subcommand {}; there are {}", text::in_quotes(argv[1]), names));
 }
 
 int run_main(int argc, char** argv) {
@@ -74,11 +74,11 @@ int run_main(int argc, char** argv) {
     const int status = app.exit(error);
     return status == 0 ? exit_done : exit_user_error;
   } catch (const Error& error) {
-    fmt::print(stderr, "attnc: {}\n", error.what());
-    if (error.code() == ErrorCode::internal) fmt::print(stderr, "attnc: this is a bug of attnc; please report it\n");
+    attnc::print(stderr, "attnc: {}\n", error.what());
+    if (error.code() == ErrorCode::internal) attnc::print(stderr, "attnc: this is a bug of attnc; please report it\n");
     return status_of(error.code());
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "attnc: out of memory\n");
+    attnc::print(stderr, "attnc: out of memory\n");
     return exit_user_error;
   }
 }

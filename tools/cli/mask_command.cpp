@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // attnc mask: which blocks of the score matrix hold work.
-#include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "command.h"
+#include "dsl/format.h"
 #include "mod_arguments.h"
 #include "picture.h"
 #include "progress.h"
@@ -73,7 +72,7 @@ void print_json(const BlockMask& mask, const MaskArguments& arguments) {
       {"full_kv_num_blocks", nested(mask, mask.full_kv_num_blocks(), {}, 0)},
       {"full_kv_indices", nested(mask, mask.full_kv_num_blocks(), mask.full_kv_indices(), mask.full_kv_width())},
   };
-  fmt::print("{}\n", out.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace));
+  attnc::print(stdout, "{}\n", out.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace));
 }
 
 void print_text(const BlockMask& mask, const MaskArguments& arguments) {
@@ -81,43 +80,44 @@ void print_text(const BlockMask& mask, const MaskArguments& arguments) {
   const auto percent = [&](std::int64_t count) {
     return total == 0 ? 0.0 : 100.0 * static_cast<double>(count) / static_cast<double>(total);
   };
-  fmt::print("mask_mod  {}\n", arguments.mods.mask_mod);
-  fmt::print("{} x {} tokens, blocks of {} x {}, batch {}, heads {}\n\n", mask.q_len(), mask.kv_len(),
-             mask.block_size().q, mask.block_size().kv, mask.batch(), mask.heads());
-  fmt::print("  full     {:>10}  {:5.1f} %   every element kept, mask_mod not asked\n", mask.full_blocks(),
-             percent(mask.full_blocks()));
-  fmt::print("  partial  {:>10}  {:5.1f} %   mask_mod asked for each element\n", mask.partial_blocks(),
-             percent(mask.partial_blocks()));
-  fmt::print("  empty    {:>10}  {:5.1f} %   skipped\n", mask.empty_blocks(), percent(mask.empty_blocks()));
-  fmt::print("  sparsity {:>16.1f} %\n\n", mask.sparsity());
+  attnc::print(stdout, "mask_mod  {}\n", arguments.mods.mask_mod);
+  attnc::print(stdout, "{} x {} tokens, blocks of {} x {}, batch {}, heads {}\n\n", mask.q_len(), mask.kv_len(),
+               mask.block_size().q, mask.block_size().kv, mask.batch(), mask.heads());
+  attnc::print(stdout, "  full     {:>10}  {:5.1f} %   every element kept, mask_mod not asked\n", mask.full_blocks(),
+               percent(mask.full_blocks()));
+  attnc::print(stdout, "  partial  {:>10}  {:5.1f} %   mask_mod asked for each element\n", mask.partial_blocks(),
+               percent(mask.partial_blocks()));
+  attnc::print(stdout, "  empty    {:>10}  {:5.1f} %   skipped\n", mask.empty_blocks(), percent(mask.empty_blocks()));
+  attnc::print(stdout, "  sparsity {:>16.1f} %\n\n", mask.sparsity());
   const BlockMaskStats& stats = mask.stats();
-  fmt::print("built in {:.2f} ms: {} blocks proved full, {} proved empty, {} looked at element by element\n",
-             stats.build_ms, stats.proved_full, stats.proved_empty, stats.evaluated);
+  attnc::print(stdout, "built in {:.2f} ms: {} blocks proved full, {} proved empty, {} looked at element by element\n",
+               stats.build_ms, stats.proved_full, stats.proved_empty, stats.evaluated);
   if (mask.q_len() == 0 || mask.kv_len() == 0) return;
-  if (mask.batch() > 1 || mask.heads() > 1) fmt::print("b {} h {}:\n", arguments.show_b, arguments.show_h);
+  if (mask.batch() > 1 || mask.heads() > 1) attnc::print(stdout, "b {} h {}:\n", arguments.show_b, arguments.show_h);
   constexpr int columns = 64;
   const std::string picture = mask.to_string(arguments.show_b, arguments.show_h, columns);
   std::size_t at = 0;
-  fmt::print("\n");
+  attnc::print(stdout, "\n");
   while (at < picture.size()) {
     const std::size_t end = picture.find('\n', at);
-    fmt::print("  |{}|\n", picture.substr(at, end - at));
+    attnc::print(stdout, "  |{}|\n", picture.substr(at, end - at));
     at = end + 1;
   }
-  fmt::print("   █ full  ░ partial  (blank) empty; q_idx downwards, kv_idx to the right\n");
+  attnc::print(stdout, "   █ full  ░ partial  (blank) empty; q_idx downwards, kv_idx to the right\n");
 }
 
 void check_shown(const MaskArguments& arguments) {
   for (const auto& [option, value, count] :
        {std::tuple{"--show-b", arguments.show_b, arguments.batch}, {"--show-h", arguments.show_h, arguments.heads}})
     if (value < 0 || value >= count)
-      throw Error(ErrorCode::invalid_argument, fmt::format("{} {}: it must be 0 to {}", option, value, count - 1));
+      throw Error(ErrorCode::invalid_argument, attnc::format("{} {}: it must be 0 to {}", option, value, count - 1));
 }
 
 void run(const MaskArguments& arguments) {
   const BlockSize block_size = parse_block_size(arguments.block_size);
   for (const auto& [option, value] : {std::pair{"--batch", arguments.batch}, {"--heads", arguments.heads}})
-    if (value < 1) throw Error(ErrorCode::invalid_argument, fmt::format("{} {}: it must be at least 1", option, value));
+    if (value < 1)
+      throw Error(ErrorCode::invalid_argument, attnc::format("{} {}: it must be at least 1", option, value));
   check_shown(arguments);
   std::optional<SafetensorsFile> in;
   if (!arguments.in.empty()) in.emplace(arguments.in);
@@ -141,14 +141,14 @@ void run(const MaskArguments& arguments) {
       throw Error(ErrorCode::invalid_argument, "--png: there is nothing to draw, a length is 0");
     const Progress progress("drawing");
     draw_mask(mask, mods.mask_mod, values, arguments.show_b, arguments.show_h, arguments.mods.mask_mod,
-              fmt::format("{}", fmt::join(arguments.mods.params, " ")))
+              attnc::format("{}", attnc::join(arguments.mods.params, " ")))
         .write_png(*png);
   }
   if (arguments.json) {
     print_json(mask, arguments);
   } else {
     print_text(mask, arguments);
-    if (png) fmt::print("wrote {}\n", png->path());
+    if (png) attnc::print(stdout, "wrote {}\n", png->path());
   }
 }
 

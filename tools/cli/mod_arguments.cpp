@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "mod_arguments.h"
 
-#include <fmt/format.h>
-
 #include <charconv>
 #include <cmath>
 #include <limits>
 #include <optional>
 #include <unordered_set>
 
+#include "dsl/format.h"
 #include "dsl/text_lexer.h"
 #include "dsl/text_source.h"
 
@@ -48,7 +47,7 @@ struct Param {
 
 /// The type is the value's own, as in an expression, unless given.
 Param parse_param(const std::string& argument) {
-  const auto bad = [&](const std::string& rule) { refuse(fmt::format("--param {}: {}", in_quotes(argument), rule)); };
+  const auto bad = [&](const std::string& rule) { refuse(attnc::format("--param {}: {}", in_quotes(argument), rule)); };
   const std::size_t equals = argument.find('=');
   if (equals == std::string::npos) bad("there is no '='; write NAME=VALUE, as in cap=30.0 or window=1024");
   std::string name = argument.substr(0, equals);
@@ -57,10 +56,11 @@ Param parse_param(const std::string& argument) {
   if (const std::size_t colon = name.find(':'); colon != std::string::npos) {
     type = parse_type(std::string_view(name).substr(colon + 1));
     if (!type)
-      bad(fmt::format("there is no type {}; types are f32, i32, i64 and bool", in_quotes(name.substr(colon + 1))));
+      bad(attnc::format("there is no type {}; types are f32, i32, i64 and bool", in_quotes(name.substr(colon + 1))));
     name.resize(colon);
   }
-  if (!text::is_name(name)) bad(fmt::format("{} is no name; names are ASCII letters, digits and '_'", in_quotes(name)));
+  if (!text::is_name(name))
+    bad(attnc::format("{} is no name; names are ASCII letters, digits and '_'", in_quotes(name)));
 
   const bool is_bool = text == "true" || text == "false";
   const std::optional<long long> integer =
@@ -69,21 +69,21 @@ Param parse_param(const std::string& argument) {
   const bool fits_i32 = integer && *integer == static_cast<std::int32_t>(*integer);
   if (!type) {
     if (!integer && !real)
-      bad(fmt::format("{} is no value; values are 1024, 30.0, 1e-3, true or false", in_quotes(text)));
+      bad(attnc::format("{} is no value; values are 1024, 30.0, 1e-3, true or false", in_quotes(text)));
     type = is_bool ? Type::boolean : !integer ? Type::f32 : fits_i32 ? Type::i32 : Type::i64;
   }
   ParamDecl decl{name, *type};
   if (*type == Type::f32) {
-    if (!real && !integer) bad(fmt::format("{} is no f32", in_quotes(text)));
+    if (!real && !integer) bad(attnc::format("{} is no f32", in_quotes(text)));
     decl.default_value = real ? *real : static_cast<double>(*integer);
     if (std::isfinite(decl.default_value) && !std::isfinite(static_cast<float>(decl.default_value)))
-      bad(fmt::format("{} is outside f32", in_quotes(text)));
+      bad(attnc::format("{} is outside f32", in_quotes(text)));
     return {decl, ParamValue(name, decl.default_value)};
   }
-  if (!integer) bad(fmt::format("{} is no {}", in_quotes(text), attnc::name(*type)));
-  if (*type == Type::i32 && !fits_i32) bad(fmt::format("{} is outside i32", in_quotes(text)));
+  if (!integer) bad(attnc::format("{} is no {}", in_quotes(text), attnc::name(*type)));
+  if (*type == Type::i32 && !fits_i32) bad(attnc::format("{} is outside i32", in_quotes(text)));
   if (*type == Type::boolean && *integer != 0 && *integer != 1)
-    bad(fmt::format("{} is no bool; write true or false", in_quotes(text)));
+    bad(attnc::format("{} is no bool; write true or false", in_quotes(text)));
   decl.default_int = *integer;
   decl.default_value = static_cast<double>(*integer);
   return {decl, ParamValue(name, *integer)};
@@ -150,7 +150,7 @@ BoundMods::BoundMods(const ModArguments& arguments, const SafetensorsFile* file,
     const std::size_t equals = argument.find('='), colon = argument.find(':');
     const std::string name = argument.substr(0, std::min(equals, colon));
     if (!text::is_name(name))
-      refuse(fmt::format("{}: {} is no name; names are ASCII letters, digits and '_'", option, in_quotes(name)));
+      refuse(attnc::format("{}: {} is no name; names are ASCII letters, digits and '_'", option, in_quotes(name)));
     if (allow_declared && colon != std::string::npos && equals == std::string::npos) {
       const std::string declared = argument.substr(colon + 1);
       const std::size_t slash = declared.find('/');
@@ -158,17 +158,17 @@ BoundMods::BoundMods(const ModArguments& arguments, const SafetensorsFile* file,
       const std::optional<int> rank =
           slash == std::string::npos ? std::optional<int>(1) : parse_number<int>(declared.substr(slash + 1));
       if (!dtype || !rank || *rank < 0 || *rank > TensorView::max_rank)
-        refuse(fmt::format("{}: declare a buffer as NAME:DTYPE/RANK, as in bias:f16/4", option));
+        refuse(attnc::format("{}: declare a buffer as NAME:DTYPE/RANK, as in bias:f16/4", option));
       captures.buffers.push_back({name, *dtype, *rank});
       declared_.push_back(captures.buffers.back());
       continue;
     }
     const std::string tensor = equals == std::string::npos ? name : argument.substr(equals + 1);
-    if (file == nullptr) refuse(fmt::format("{}: there is no --in file to read the tensor from", option));
+    if (file == nullptr) refuse(attnc::format("{}: there is no --in file to read the tensor from", option));
     const auto rank = static_cast<int>(file->find(tensor, option).shape.size());
     if (rank > TensorView::max_rank)
-      refuse(fmt::format("{}: tensor {} has rank {}; a buffer has at most {}", option, in_quotes(tensor), rank,
-                         TensorView::max_rank));
+      refuse(attnc::format("{}: tensor {} has rank {}; a buffer has at most {}", option, in_quotes(tensor), rank,
+                           TensorView::max_rank));
     captures.buffers.push_back({name, file->dtype(tensor, option), rank});
     tensors_.emplace_back(name, file->read(tensor, option));
   }
@@ -180,7 +180,7 @@ BoundMods::BoundMods(const ModArguments& arguments, const SafetensorsFile* file,
   if (!mask_mod.is_everything()) mask_names_ = captures_of(mask_mod.result().ptr());
   const auto check_used = [&](const char* option, const std::string& name) {
     if (score_names_.count(name) == 0 && mask_names_.count(name) == 0)
-      refuse(fmt::format("{} {}: no expression reads it; is one missing, or its name misspelt?", option, name));
+      refuse(attnc::format("{} {}: no expression reads it; is one missing, or its name misspelt?", option, name));
   };
   for (const ParamDecl& decl : captures.params) check_used("--param", decl.name);
   for (const BufferDecl& decl : captures.buffers) check_used("--buffer", decl.name);
@@ -239,14 +239,14 @@ Device parse_device(const std::string& text) {
     const std::optional<int> index = parse_number<int>(std::string_view(text).substr(5));
     if (index && *index >= 0) return Device::cuda(*index);
   }
-  refuse(fmt::format("--device {}: devices are cpu, cuda and cuda:N", in_quotes(text)));
+  refuse(attnc::format("--device {}: devices are cpu, cuda and cuda:N", in_quotes(text)));
 }
 
 BlockSize parse_block_size(const std::string& text) {
   const std::size_t x = text.find('x');
   const std::optional<int> q = parse_number<int>(std::string_view(text).substr(0, x));
   const std::optional<int> kv = x == std::string::npos ? q : parse_number<int>(std::string_view(text).substr(x + 1));
-  if (!q || !kv) refuse(fmt::format("--block-size {}: write QxKV, as in 128x128", in_quotes(text)));
+  if (!q || !kv) refuse(attnc::format("--block-size {}: write QxKV, as in 128x128", in_quotes(text)));
   return {*q, *kv};
 }
 

@@ -2,7 +2,6 @@
 #include "output_file.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,19 +13,20 @@
 #include <utility>
 
 #include "dsl/error.h"
+#include "dsl/format.h"
 
 namespace attnc::cli {
 
 OutputFile::OutputFile(std::string option, std::string path) : option_(std::move(option)), path_(std::move(path)) {
-  if (path_.empty()) throw Error(ErrorCode::io, fmt::format("{}: the path is empty", option_));
+  if (path_.empty()) throw Error(ErrorCode::io, attnc::format("{}: the path is empty", option_));
   std::error_code ignored;
   const std::filesystem::path resolved =
       std::filesystem::canonical(path_, ignored);  // through links, to what they name
   target_ = ignored ? path_ : resolved.string();
   struct stat info {};
   if (stat(target_.c_str(), &info) == 0 && !S_ISREG(info.st_mode)) {
-    throw Error(ErrorCode::io, fmt::format("{} {}: exists and is {}, not a file", option_, path_,
-                                           S_ISDIR(info.st_mode) ? "a folder" : "a device or pipe"));
+    throw Error(ErrorCode::io, attnc::format("{} {}: exists and is {}, not a file", option_, path_,
+                                             S_ISDIR(info.st_mode) ? "a folder" : "a device or pipe"));
   }
   std::string temporary;
   close(create_temporary(&temporary));
@@ -34,13 +34,13 @@ OutputFile::OutputFile(std::string option, std::string path) : option_(std::move
 }
 
 void OutputFile::fail(const std::string& doing, int error) const {
-  throw Error(ErrorCode::io, fmt::format("{} {}: cannot {}: {}", option_, path_, doing, std::strerror(error)));
+  throw Error(ErrorCode::io, attnc::format("{} {}: cannot {}: {}", option_, path_, doing, std::strerror(error)));
 }
 
 int OutputFile::create_temporary(std::string* temporary) const {
   std::random_device random;
   for (int attempt = 0; attempt < 10; ++attempt) {
-    *temporary = fmt::format("{}.tmp.{:08x}", target_, random());
+    *temporary = attnc::format("{}.tmp.{:08x}", target_, random());
     const int file = open(temporary->c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (file >= 0) return file;
     if (errno != EEXIST) break;

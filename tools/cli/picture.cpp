@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "picture.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cstdint>
 
 #include "compiler/ir/interpret.h"
 #include "compiler/ir/lower.h"
 #include "compiler/passes/passes.h"
+#include "dsl/format.h"
 #include "runtime/validate.h"
 
 namespace attnc::cli {
@@ -195,14 +194,14 @@ Canvas draw_mask(const BlockMask& tables, const MaskMod& mask, const BoundMods::
 
   const double blocks = static_cast<double>(one.q_blocks()) * one.kv_blocks();
   const auto share = [&](const char* name, std::int64_t count) {
-    return fmt::format("{} {} ({:.1f}%)", name, count, 100 * static_cast<double>(count) / blocks);
+    return attnc::format("{} {} ({:.1f}%)", name, count, 100 * static_cast<double>(count) / blocks);
   };
   const std::vector<LegendEntry> legend = {{full_color, full_color, share("full", one.full_blocks())},
                                            {kept_color, dropped_color, share("partial", one.partial_blocks())},
                                            {empty_color, empty_color, share("empty", one.empty_blocks())}};
-  std::string facts = fmt::format("{:.1f}% sparse   {} x {} tokens in blocks of {} x {}", one.sparsity(), one.q_len(),
-                                  one.kv_len(), one.block_size().q, one.block_size().kv);
-  if (tables.batch() > 1 || tables.heads() > 1) facts += fmt::format("   b {} h {}", b, h);
+  std::string facts = attnc::format("{:.1f}% sparse   {} x {} tokens in blocks of {} x {}", one.sparsity(), one.q_len(),
+                                    one.kv_len(), one.block_size().q, one.block_size().kv);
+  if (tables.batch() > 1 || tables.heads() > 1) facts += attnc::format("   b {} h {}", b, h);
   if (!remark.empty()) facts += "   " + remark;
 
   const int line = Canvas::text_height(font_scale);

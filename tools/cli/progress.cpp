@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "progress.h"
 
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <utility>
+
+#include "dsl/format.h"
 
 namespace attnc::cli {
 
@@ -28,12 +29,12 @@ void Progress::show() {
   auto pause = std::chrono::milliseconds(500);
   while (!wake_.wait_for(lock, pause, [this] { return done_; })) {
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
-    fmt::print(stderr, "\r\x1b[K{} ... {:.1f} s", what_, elapsed.count());
+    attnc::print(stderr, "\r\x1b[K{} ... {:.1f} s", what_, elapsed.count());
     std::fflush(stderr);
     shown = true;
     pause = std::chrono::milliseconds(100);
   }
-  if (shown) fmt::print(stderr, "\r\x1b[K");
+  if (shown) attnc::print(stderr, "\r\x1b[K");
 }
 
 }  // namespace attnc::cli

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // attnc run: attention over tensors in a file.
-#include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -13,6 +11,7 @@
 #include "command.h"
 #include "compiler/ir/lower.h"
 #include "device_memory.h"
+#include "dsl/format.h"
 #include "dsl/text_source.h"
 #include "mod_arguments.h"
 #include "progress.h"
@@ -38,7 +37,9 @@ constexpr std::size_t least_runs = 5, most_runs = 200;
 
 [[noreturn]] void refuse(const std::string& message) { throw Error(ErrorCode::invalid_argument, message); }
 
-std::string shape_text(const std::vector<std::int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  return attnc::format("[{}]", attnc::join(shape, ", "));
+}
 
 /// q, k and v as the header describes them: what can be refused before anything is read.
 struct Inputs {
@@ -50,25 +51,25 @@ Inputs check_inputs(const SafetensorsFile& file, const RunArguments& arguments) 
   const auto dtype_of = [&](const char* option, const std::string& tensor) {
     const SafetensorsFile::Entry& entry = file.find(tensor, option);
     const DType dtype = file.dtype(tensor, option);
-    const std::string what = fmt::format("{} {} of {}", option, text::in_quotes(tensor), file.path());
+    const std::string what = attnc::format("{} {} of {}", option, text::in_quotes(tensor), file.path());
     if (dtype != DType::f32 && dtype != DType::f16 && dtype != DType::bf16)
-      refuse(fmt::format("{}: is {}; attention works on F32, F16 and BF16", what, entry.dtype));
+      refuse(attnc::format("{}: is {}; attention works on F32, F16 and BF16", what, entry.dtype));
     if (entry.shape.size() != 4)
-      refuse(fmt::format("{}: has rank {} (shape {}); it must have rank 4: batch, heads, length, head dimension", what,
-                         entry.shape.size(), shape_text(entry.shape)));
+      refuse(attnc::format("{}: has rank {} (shape {}); it must have rank 4: batch, heads, length, head dimension",
+                           what, entry.shape.size(), shape_text(entry.shape)));
     return dtype;
   };
   const DType q_dtype = dtype_of("--q", arguments.q), k_dtype = dtype_of("--k", arguments.k);
   const DType v_dtype = dtype_of("--v", arguments.v);
   if (k_dtype != q_dtype || v_dtype != q_dtype)
-    refuse(fmt::format("q, k and v are {}, {} and {}; they must have one dtype", name(q_dtype), name(k_dtype),
-                       name(v_dtype)));
+    refuse(attnc::format("q, k and v are {}, {} and {}; they must have one dtype", name(q_dtype), name(k_dtype),
+                         name(v_dtype)));
   const std::vector<std::int64_t>& q = file.find(arguments.q, "--q").shape;
   const std::vector<std::int64_t>& k = file.find(arguments.k, "--k").shape;
   const std::vector<std::int64_t>& v = file.find(arguments.v, "--v").shape;
   const auto disagree = [&](const char* rule) {
-    refuse(
-        fmt::format("q {}, k {} and v {} do not fit together: {}", shape_text(q), shape_text(k), shape_text(v), rule));
+    refuse(attnc::format("q {}, k {} and v {} do not fit together: {}", shape_text(q), shape_text(k), shape_text(v),
+                         rule));
   };
   if (k[0] != q[0] || v[0] != q[0]) disagree("their batches must be equal");
   if (v[1] != k[1]) disagree("k and v must have equally many heads");
@@ -147,37 +148,39 @@ void print_json(const Report& report, const RunArguments& arguments) {
                     {"plain_mean_error", report.check->errors.plain_mean},
                     {"plain_max_error", report.check->errors.plain_max}};
   }
-  fmt::print("{}\n", out.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace));
+  attnc::print(stdout, "{}\n", out.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace));
 }
 
 void print_text(const Report& report, const RunArguments& arguments) {
-  fmt::print("inputs      q {}  k {}  v {}  {}\n", shape_text(report.inputs.q), shape_text(report.inputs.k),
-             shape_text(report.inputs.v), name(report.inputs.dtype));
-  if (!arguments.mods.score_mod.empty()) fmt::print("score_mod   {}\n", arguments.mods.score_mod);
-  if (!arguments.mods.mask_mod.empty()) fmt::print("mask_mod    {}\n", arguments.mods.mask_mod);
+  attnc::print(stdout, "inputs      q {}  k {}  v {}  {}\n", shape_text(report.inputs.q), shape_text(report.inputs.k),
+               shape_text(report.inputs.v), name(report.inputs.dtype));
+  if (!arguments.mods.score_mod.empty()) attnc::print(stdout, "score_mod   {}\n", arguments.mods.score_mod);
+  if (!arguments.mods.mask_mod.empty()) attnc::print(stdout, "mask_mod    {}\n", arguments.mods.mask_mod);
   if (report.mask) {
-    fmt::print("block mask  {:.1f} % of blocks skipped ({} full, {} partial, {} empty, {} x {}), built in {:.2f} ms\n",
-               report.mask.sparsity(), report.mask.full_blocks(), report.mask.partial_blocks(),
-               report.mask.empty_blocks(), report.mask.block_size().q, report.mask.block_size().kv,
-               report.mask.stats().build_ms);
+    attnc::print(
+        stdout, "block mask  {:.1f} % of blocks skipped ({} full, {} partial, {} empty, {} x {}), built in {:.2f} ms\n",
+        report.mask.sparsity(), report.mask.full_blocks(), report.mask.partial_blocks(), report.mask.empty_blocks(),
+        report.mask.block_size().q, report.mask.block_size().kv, report.mask.stats().build_ms);
   }
-  fmt::print("compiled    in {:.1f} ms\n", report.prepare_ms);
-  fmt::print("attention   in {:.2f} ms on {}\n", report.forward_ms, arguments.device);
+  attnc::print(stdout, "compiled    in {:.1f} ms\n", report.prepare_ms);
+  attnc::print(stdout, "attention   in {:.2f} ms on {}\n", report.forward_ms, arguments.device);
   if (!report.timed_ms.empty()) {
-    fmt::print("timing      {:.3f} ms, the median of {} more runs (best {:.3f}, worst {:.3f})\n",
-               median(report.timed_ms), report.timed_ms.size(), report.timed_ms.front(), report.timed_ms.back());
+    attnc::print(stdout, "timing      {:.3f} ms, the median of {} more runs (best {:.3f}, worst {:.3f})\n",
+                 median(report.timed_ms), report.timed_ms.size(), report.timed_ms.front(), report.timed_ms.back());
   }
   if (report.check) {
     const oracle::Errors& errors = report.check->errors;
-    fmt::print(
+    attnc::print(
+        stdout,
         "check       {} rows against fp64: error mean {:.2e}, max {:.2e} (plain {}: mean {:.2e}, max {:.2e}): {}\n",
         report.check->rows, errors.mean, errors.max, name(report.inputs.dtype), errors.plain_mean, errors.plain_max,
         report.check->verdict.empty() ? "good" : "FAILED");
   }
-  fmt::print("wrote       {}: out {} {}{}\n", arguments.out, shape_text(report.out_shape), name(report.inputs.dtype),
-             arguments.lse ? fmt::format(", lse {} f32",
-                                         shape_text({report.out_shape[0], report.out_shape[1], report.out_shape[2]}))
-                           : "");
+  attnc::print(
+      stdout, "wrote       {}: out {} {}{}\n", arguments.out, shape_text(report.out_shape), name(report.inputs.dtype),
+      arguments.lse
+          ? attnc::format(", lse {} f32", shape_text({report.out_shape[0], report.out_shape[1], report.out_shape[2]}))
+          : "");
 }
 
 /// 0: no check.
@@ -188,7 +191,7 @@ int parse_check_rows(const RunArguments& arguments) {
   const char* end = arguments.check->data() + arguments.check->size();
   const auto [stop, status] = std::from_chars(arguments.check->data(), end, rows);
   if (status != std::errc() || stop != end || rows < 1)
-    refuse(fmt::format("--check {}: it is a number of rows, at least 1", text::in_quotes(*arguments.check)));
+    refuse(attnc::format("--check {}: it is a number of rows, at least 1", text::in_quotes(*arguments.check)));
   return rows;
 }
 
@@ -318,9 +321,10 @@ Action declare(CLI::App& app) {
                "Also write lse, the log of each row's sum of exponentials, f32 [batch, heads, length]");
   app.add_option("--device", arguments->device, "cpu or cuda[:N]")->type_name("DEVICE")->capture_default_str();
   app.add_flag("--precise", arguments->precise, "No approximate transcendental functions");
-  app.add_option("--check", arguments->check,
-                 fmt::format("Compare with the fp64 reference, {} rows if not said; outside the tolerance is status 1",
-                             default_check_rows))
+  app.add_option(
+         "--check", arguments->check,
+         attnc::format("Compare with the fp64 reference, {} rows if not said; outside the tolerance is status 1",
+                       default_check_rows))
       ->expected(0, 1)
       ->default_str("")
       ->type_name("[ROWS]");

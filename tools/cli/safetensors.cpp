@@ -2,8 +2,6 @@
 #include "safetensors.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,6 +15,7 @@
 #include <set>
 
 #include "dsl/error.h"
+#include "dsl/format.h"
 #include "dsl/text_source.h"
 
 namespace attnc::cli {
@@ -82,7 +81,7 @@ std::optional<std::uint64_t> bytes_of(const SafetensorsFile::Entry& entry, std::
 
 SafetensorsFile::SafetensorsFile(std::string path) : path_(std::move(path)) {
   file_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file_ < 0) fail(fmt::format("cannot be opened: {}", std::strerror(errno)));
+  if (file_ < 0) fail(attnc::format("cannot be opened: {}", std::strerror(errno)));
   try {
     read_header();
   } catch (...) {
@@ -94,15 +93,15 @@ SafetensorsFile::SafetensorsFile(std::string path) : path_(std::move(path)) {
 SafetensorsFile::~SafetensorsFile() { close(file_); }
 
 void SafetensorsFile::fail(const std::string& message) const {
-  throw Error(ErrorCode::io, fmt::format("{}: {}", path_, message));
+  throw Error(ErrorCode::io, attnc::format("{}: {}", path_, message));
 }
 
 void SafetensorsFile::read_bytes(std::span<std::byte> bytes, std::uint64_t offset) const {
   while (!bytes.empty()) {
     const ssize_t got = pread(file_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail(fmt::format("cannot be read: {}", std::strerror(errno)));
-    if (got == 0) fail(fmt::format("ends at byte {}; {} more were expected", offset, bytes.size()));
+    if (got < 0) fail(attnc::format("cannot be read: {}", std::strerror(errno)));
+    if (got == 0) fail(attnc::format("ends at byte {}; {} more were expected", offset, bytes.size()));
     bytes = bytes.subspan(static_cast<std::size_t>(got));
     offset += static_cast<std::uint64_t>(got);
   }
@@ -110,21 +109,21 @@ void SafetensorsFile::read_bytes(std::span<std::byte> bytes, std::uint64_t offse
 
 void SafetensorsFile::read_header() {
   struct stat info {};
-  if (fstat(file_, &info) != 0) fail(fmt::format("cannot be read: {}", std::strerror(errno)));
+  if (fstat(file_, &info) != 0) fail(attnc::format("cannot be read: {}", std::strerror(errno)));
   if (!S_ISREG(info.st_mode))
     fail(S_ISDIR(info.st_mode) ? "is a folder, not a safetensors file" : "is not a regular file");
   const auto file_bytes = static_cast<std::uint64_t>(info.st_size);
   if (file_bytes < 8)
-    fail(fmt::format("has {} bytes; a safetensors file starts with an 8-byte header length", file_bytes));
+    fail(attnc::format("has {} bytes; a safetensors file starts with an 8-byte header length", file_bytes));
   std::uint64_t header_bytes = 0;
   read_bytes(std::as_writable_bytes(std::span(&header_bytes, 1)), 0);
   if (header_bytes > max_header_bytes) {
-    fail(fmt::format("says its header has {} bytes, over the format's limit of {}; is it a safetensors file?",
-                     header_bytes, max_header_bytes));
+    fail(attnc::format("says its header has {} bytes, over the format's limit of {}; is it a safetensors file?",
+                       header_bytes, max_header_bytes));
   }
   if (header_bytes > file_bytes - 8) {
-    fail(fmt::format("says its header has {} bytes, but only {} follow: truncated, or not a safetensors file",
-                     header_bytes, file_bytes - 8));
+    fail(attnc::format("says its header has {} bytes, but only {} follow: truncated, or not a safetensors file",
+                       header_bytes, file_bytes - 8));
   }
   std::string text(header_bytes, '\0');
   read_bytes(std::as_writable_bytes(std::span(text)), 8);
@@ -133,7 +132,7 @@ void SafetensorsFile::read_header() {
   std::set<std::string> keys;
   const auto refuse_duplicates = [&](int depth, json::parse_event_t event, json& value) {
     if (event == json::parse_event_t::key && depth == 1 && !keys.insert(value.get<std::string>()).second) {
-      fail(fmt::format("describes tensor {} twice", in_quotes(value.get<std::string>())));
+      fail(attnc::format("describes tensor {} twice", in_quotes(value.get<std::string>())));
     }
     return true;
   };
@@ -141,7 +140,7 @@ void SafetensorsFile::read_header() {
   try {
     header = json::parse(text, refuse_duplicates);
   } catch (const json::parse_error& error) {
-    fail(fmt::format("has a damaged header: no JSON at byte {}", error.byte + 7));
+    fail(attnc::format("has a damaged header: no JSON at byte {}", error.byte + 7));
   } catch (const json::exception&) {
     fail("has a damaged header: a number in it is out of range");
   }
@@ -155,15 +154,15 @@ void SafetensorsFile::read_header() {
       if (!strings) fail("has a damaged header: __metadata__ is not a map from text to text");
       continue;
     }
-    const auto bad = [&](const std::string& what) { fail(fmt::format("tensor {}: {}", tensor, what)); };
+    const auto bad = [&](const std::string& what) { fail(attnc::format("tensor {}: {}", tensor, what)); };
     if (!value.is_object()) bad("its description is not a JSON object");
     for (const char* field : {"dtype", "shape", "data_offsets"})
-      if (!value.contains(field)) bad(fmt::format("has no {}", field));
+      if (!value.contains(field)) bad(attnc::format("has no {}", field));
     Entry entry;
     if (!value["dtype"].is_string()) bad("its dtype is not text");
     entry.dtype = value["dtype"].get<std::string>();
     const FileType* type = find_type(entry.dtype);
-    if (type == nullptr) bad(fmt::format("has dtype {}, which the format does not know", in_quotes(entry.dtype)));
+    if (type == nullptr) bad(attnc::format("has dtype {}, which the format does not know", in_quotes(entry.dtype)));
     const json& shape = value["shape"];
     if (!shape.is_array() || !std::all_of(shape.begin(), shape.end(), is_unsigned))
       bad("its shape is not a list of sizes");
@@ -178,13 +177,13 @@ void SafetensorsFile::read_header() {
     }
     entry.begin = offsets[0].get<std::uint64_t>();
     entry.end = offsets[1].get<std::uint64_t>();
-    if (entry.begin > entry.end) bad(fmt::format("its data_offsets [{}, {}] run backwards", entry.begin, entry.end));
+    if (entry.begin > entry.end) bad(attnc::format("its data_offsets [{}, {}] run backwards", entry.begin, entry.end));
     const auto bytes = bytes_of(entry, type->element_bytes);
-    if (!bytes) bad(fmt::format("its shape [{}] is larger than any file", fmt::join(entry.shape, ", ")));
+    if (!bytes) bad(attnc::format("its shape [{}] is larger than any file", attnc::join(entry.shape, ", ")));
     if (*bytes != entry.end - entry.begin) {
-      bad(fmt::format("shape [{}] of {} needs {} bytes, its data_offsets [{}, {}] hold {}",
-                      fmt::join(entry.shape, ", "), entry.dtype, *bytes, entry.begin, entry.end,
-                      entry.end - entry.begin));
+      bad(attnc::format("shape [{}] of {} needs {} bytes, its data_offsets [{}, {}] hold {}",
+                        attnc::join(entry.shape, ", "), entry.dtype, *bytes, entry.begin, entry.end,
+                        entry.end - entry.begin));
     }
     entries_.emplace(name, std::move(entry));
   }
@@ -199,22 +198,22 @@ void SafetensorsFile::check_layout(std::uint64_t data_bytes) const {
   });
   for (const auto& [name, entry] : order) {
     if (entry->end > data_bytes) {
-      fail(fmt::format("tensor {}: its data_offsets [{}, {}] reach past the {} bytes of data: truncated?",
-                       in_quotes(*name), entry->begin, entry->end, data_bytes));
+      fail(attnc::format("tensor {}: its data_offsets [{}, {}] reach past the {} bytes of data: truncated?",
+                         in_quotes(*name), entry->begin, entry->end, data_bytes));
     }
   }
   std::uint64_t at = 0;
   const std::string* previous = nullptr;
   for (const auto& [name, entry] : order) {
     if (entry->begin < at)
-      fail(fmt::format("tensor {}: its bytes overlap those of {}", in_quotes(*name), in_quotes(*previous)));
+      fail(attnc::format("tensor {}: its bytes overlap those of {}", in_quotes(*name), in_quotes(*previous)));
     if (entry->begin > at) {
-      fail(fmt::format("tensor {}: {} bytes before it belong to no tensor", in_quotes(*name), entry->begin - at));
+      fail(attnc::format("tensor {}: {} bytes before it belong to no tensor", in_quotes(*name), entry->begin - at));
     }
     at = entry->end;
     previous = name;
   }
-  if (at != data_bytes) fail(fmt::format("has {} bytes after its last tensor that belong to none", data_bytes - at));
+  if (at != data_bytes) fail(attnc::format("has {} bytes after its last tensor that belong to none", data_bytes - at));
 }
 
 const SafetensorsFile::Entry& SafetensorsFile::find(const std::string& tensor, std::string_view option) const {
@@ -225,12 +224,12 @@ const SafetensorsFile::Entry& SafetensorsFile::find(const std::string& tensor, s
   std::size_t listed = 0;
   for (const auto& [name, entry] : entries_) {
     if (++listed > max_listed) break;
-    names += fmt::format("{}{} {} [{}]", listed == 1 ? "" : ", ", in_quotes(name), entry.dtype,
-                         fmt::join(entry.shape, ", "));
+    names += attnc::format("{}{} {} [{}]", listed == 1 ? "" : ", ", in_quotes(name), entry.dtype,
+                           attnc::join(entry.shape, ", "));
   }
-  if (entries_.size() > max_listed) names += fmt::format(" and {} more", entries_.size() - max_listed);
-  throw Error(ErrorCode::invalid_argument, fmt::format("{}: there is no tensor {} in {}; it has {}", option,
-                                                       in_quotes(tensor), path_, names.empty() ? "none" : names));
+  if (entries_.size() > max_listed) names += attnc::format(" and {} more", entries_.size() - max_listed);
+  throw Error(ErrorCode::invalid_argument, attnc::format("{}: there is no tensor {} in {}; it has {}", option,
+                                                         in_quotes(tensor), path_, names.empty() ? "none" : names));
 }
 
 DType SafetensorsFile::dtype(const std::string& tensor, std::string_view option) const {
@@ -239,7 +238,7 @@ DType SafetensorsFile::dtype(const std::string& tensor, std::string_view option)
   if (!type->dtype) {
     throw Error(
         ErrorCode::invalid_argument,
-        fmt::format(
+        attnc::format(
             "{}: tensor {} of {} is {}, which attnc does not read; it reads F32, F16, BF16, I64, I32, I8, U8 and BOOL",
             option, in_quotes(tensor), path_, entry.dtype));
   }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "timed_problem.h"
 
-#include <fmt/format.h>
-
 #include <charconv>
 #include <cmath>
 
+#include "dsl/format.h"
 #include "dsl/text_source.h"
 #include "progress.h"
 #include "random_tensor.h"
@@ -26,8 +25,8 @@ std::vector<int> parse_lengths(const char* option, const std::string& text) {
     int length = 0;
     const auto [end, status] = std::from_chars(rest.data(), rest.data() + comma, length);
     if (status != std::errc() || end != rest.data() + comma || length < 1)
-      refuse(
-          fmt::format("{} {}: lengths are whole numbers from 1 on, several as in 1024,4096", option, in_quotes(text)));
+      refuse(attnc::format("{} {}: lengths are whole numbers from 1 on, several as in 1024,4096", option,
+                           in_quotes(text)));
     lengths.push_back(length);
     if (comma == rest.size()) return lengths;
     rest.remove_prefix(comma + 1);
@@ -38,8 +37,8 @@ std::vector<Lengths> pair_lengths(const ProblemArguments& arguments) {
   const std::vector<int> q = parse_lengths("--q-len", arguments.q_len);
   const std::vector<int> kv = arguments.kv_len.empty() ? q : parse_lengths("--kv-len", arguments.kv_len);
   if (kv.size() != q.size() && kv.size() != 1 && q.size() != 1)
-    refuse(fmt::format("--kv-len {}: it has {} lengths and --q-len has {}; give one, or as many",
-                       in_quotes(arguments.kv_len), kv.size(), q.size()));
+    refuse(attnc::format("--kv-len {}: it has {} lengths and --q-len has {}; give one, or as many",
+                         in_quotes(arguments.kv_len), kv.size(), q.size()));
   std::vector<Lengths> lengths;
   for (std::size_t i = 0; i < std::max(q.size(), kv.size()); ++i)
     lengths.push_back({q[q.size() == 1 ? 0 : i], kv[kv.size() == 1 ? 0 : i]});
@@ -120,10 +119,10 @@ ProblemSpec::ProblemSpec(const ProblemArguments& arguments)
   precise = arguments.precise;
   portable = arguments.portable;
   for (const auto& [option, value] : {std::pair{"--batch", batch}, {"--heads", heads}, {"--kv-heads", kv_heads}})
-    if (value < 1) refuse(fmt::format("{} {}: it must be at least 1", option, value));
+    if (value < 1) refuse(attnc::format("{} {}: it must be at least 1", option, value));
   if (heads % kv_heads != 0)
-    refuse(fmt::format("--heads {} and --kv-heads {}: the heads of q must be a multiple of those of k and v", heads,
-                       kv_heads));
+    refuse(attnc::format("--heads {} and --kv-heads {}: the heads of q must be a multiple of those of k and v", heads,
+                         kv_heads));
   if (portable && batch == 1 && (heads == 1 || kv_heads == 1))
     refuse("--portable: it turns batches or heads around, and there is one of them");
   if (!arguments.block_size.empty()) {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // attnc tune: measure the plans a kernel could have, and remember the best.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <atomic>
@@ -16,6 +15,7 @@
 #include "compiler/ir/half.h"
 #include "compiler/ir/lower.h"
 #include "compiler/passes/passes.h"
+#include "dsl/format.h"
 #include "progress.h"
 #include "runtime/cuda/compile.h"
 #include "runtime/cuda/kernel_store.h"
@@ -47,7 +47,7 @@ class TemporaryFolder {
   TemporaryFolder() {
     path_ = (fs::temp_directory_path() / "attnc-tune-XXXXXX").string();
     if (mkdtemp(path_.data()) == nullptr)
-      throw Error(ErrorCode::io, fmt::format("cannot make a temporary folder {}", path_));
+      throw Error(ErrorCode::io, attnc::format("cannot make a temporary folder {}", path_));
   }
   ~TemporaryFolder() {
     std::error_code ignored;
@@ -55,7 +55,7 @@ class TemporaryFolder {
   }
   TemporaryFolder(const TemporaryFolder&) = delete;
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  std::string cache(std::size_t index) const { return fmt::format("{}/{}", path_, index); }
+  std::string cache(std::size_t index) const { return attnc::format("{}/{}", path_, index); }
 
  private:
   std::string path_;
@@ -172,25 +172,26 @@ void print_json(const Outcome& outcome, const cuda::DeviceInfo& device) {
   out["winner"] = outcome.winner;
   out["gain"] = outcome.contenders[0].median_ms / outcome.contenders[outcome.winner].median_ms;
   out["remembered"] = outcome.remembered;
-  fmt::print("{}\n", out.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace));
+  attnc::print(stdout, "{}\n", out.dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace));
 }
 
 void print_text(const Outcome& outcome, const cuda::DeviceInfo& device) {
-  fmt::print("{}, {} candidates; the first is the planner's own\n\n", device.name, outcome.contenders.size());
+  attnc::print(stdout, "{}, {} candidates; the first is the planner's own\n\n", device.name, outcome.contenders.size());
   for (std::size_t i = 0; i < outcome.contenders.size(); ++i) {
     const Contender& contender = outcome.contenders[i];
     const char* mark = i == outcome.winner ? "*" : " ";
     if (contender.problem.empty())
-      fmt::print("{} {:>10.4f} ms {:>6.3f} x  {}\n", mark, contender.median_ms,
-                 outcome.contenders[0].median_ms / contender.median_ms, plan::print(contender.plan));
+      attnc::print(stdout, "{} {:>10.4f} ms {:>6.3f} x  {}\n", mark, contender.median_ms,
+                   outcome.contenders[0].median_ms / contender.median_ms, plan::print(contender.plan));
     else
-      fmt::print("{} {:>24}  {}\n", mark, contender.problem.substr(0, contender.problem.find('\n')),
-                 plan::print(contender.plan));
+      attnc::print(stdout, "{} {:>24}  {}\n", mark, contender.problem.substr(0, contender.problem.find('\n')),
+                   plan::print(contender.plan));
   }
-  fmt::print("\n{}\n", !outcome.remembered   ? "not remembered (--dry-run)"
-                       : outcome.winner == 0 ? "the planner's own plan stays: no other is faster by 2 %"
-                                             : "remembered in the kernel cache: the next Attention of this variant on "
-                                               "such a device uses it");
+  attnc::print(stdout, "\n{}\n",
+               !outcome.remembered   ? "not remembered (--dry-run)"
+               : outcome.winner == 0 ? "the planner's own plan stays: no other is faster by 2 %"
+                                     : "remembered in the kernel cache: the next Attention of this variant on "
+                                       "such a device uses it");
 }
 
 void run(const TuneArguments& arguments) {
@@ -236,7 +237,7 @@ void run(const TuneArguments& arguments) {
     contenders[i].attention = make_attention(spec, options.directory, &contenders[i].loaded);
   }
   {
-    const Progress progress(fmt::format("compiling {} candidates", contenders.size()));
+    const Progress progress(attnc::format("compiling {} candidates", contenders.size()));
     compile_all(contenders, problem);
     problem.synchronize();
   }
@@ -247,10 +248,10 @@ void run(const TuneArguments& arguments) {
       if (!contender.problem.empty()) continue;
       if (contender.loaded != plan::print(contender.plan) + ", tuned")
         throw Error(ErrorCode::internal,
-                    fmt::format("tune: {} ran instead of {}", contender.loaded, plan::print(contender.plan)));
+                    attnc::format("tune: {} ran instead of {}", contender.loaded, plan::print(contender.plan)));
       const double difference = relative_difference(expected, result_of(problem, *contender.attention));
       if (!(difference <= tolerance(spec.dtype)))
-        contender.problem = fmt::format("results differ by {:.1e}", difference);
+        contender.problem = attnc::format("results differ by {:.1e}", difference);
     }
   }
   {
