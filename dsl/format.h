@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Text from format strings in fmt's syntax, checked when compiled. fmt's own code is compiled once, in format.cpp, not in every
-// file that makes a message (which took half of the build), and nothing that embeds attnc has to link fmt.
+// Text from format strings in fmt's syntax, checked when compiled. fmt's own code is compiled once, in format.cpp, not
+// in every file that makes a message (which took half of the build), and nothing that embeds attnc has to link fmt.
 #pragma once
 
 #include <fmt/core.h>
