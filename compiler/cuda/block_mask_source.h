@@ -14,12 +14,26 @@
 
 namespace attnc::cuda {
 
-/// Entry points, in the order they are launched in. Two programs, so that what does not depend on the mask is compiled
-/// once a machine.
-inline constexpr std::string_view mask_extrema_entry = "attnc_mask_extrema";    // table program
-inline constexpr std::string_view mask_classify_entry = "attnc_mask_classify";  // mask program
-inline constexpr std::string_view mask_decide_entry = "attnc_mask_decide";      // mask program
-inline constexpr std::string_view mask_count_entry = "attnc_mask_count";        // table program, as the rest
+/// A program is compiled where it is first needed: a mask of few blocks is built by one kernel, and never asks for
+/// those of a large one.
+enum class MaskPurpose {
+  small,  ///< all of a mask of few blocks, in one launch
+  large,  ///< deciding the blocks of any mask
+  bits,   ///< the elements of partial blocks as bits
+};
+/// Programs that do not depend on the mask.
+enum class TablePurpose {
+  extrema,  ///< of captured buffers
+  lists,    ///< of a large mask
+};
+
+/// Entry points. A large mask is built by classify, decide, count, scan and fill, in this order.
+inline constexpr std::string_view mask_small_entry = "attnc_mask_small";
+inline constexpr std::string_view mask_classify_entry = "attnc_mask_classify";
+inline constexpr std::string_view mask_decide_entry = "attnc_mask_decide";
+inline constexpr std::string_view mask_bits_entry = "attnc_mask_bits";
+inline constexpr std::string_view mask_extrema_entry = "attnc_mask_extrema";
+inline constexpr std::string_view mask_count_entry = "attnc_mask_count";
 inline constexpr std::string_view mask_scan_entry = "attnc_mask_scan";
 inline constexpr std::string_view mask_fill_entry = "attnc_mask_fill";
 
@@ -32,16 +46,17 @@ struct BlockMaskSource {
 int extrema_granule(int q_block, int kv_block);
 
 /// `program` is canonical. Its score is ignored. Throws Error(internal).
-BlockMaskSource make_block_mask_source(const ir::Program& program, int granule, bool canonical_names = false,
-                                       bool line_directives = true);
+BlockMaskSource make_block_mask_source(const ir::Program& program, int granule, MaskPurpose purpose,
+                                       bool canonical_names = false, bool line_directives = true);
 
-/// The table program: the same for every mask.
-std::string make_block_table_source();
+/// A program that is the same for every mask.
+std::string make_block_table_source(TablePurpose purpose);
 
 /// Everything that changes the binary, as text; see make_signature in kernel_source.h.
-std::string make_block_table_signature(const plan::Target& target, std::string_view toolchain,
+std::string make_block_table_signature(TablePurpose purpose, const plan::Target& target, std::string_view toolchain,
                                        const std::vector<std::string>& flags);
-std::string make_block_mask_signature(const ir::Program& program, int granule, const plan::Target& target,
-                                      std::string_view toolchain, const std::vector<std::string>& flags);
+std::string make_block_mask_signature(const ir::Program& program, int granule, MaskPurpose purpose,
+                                      const plan::Target& target, std::string_view toolchain,
+                                      const std::vector<std::string>& flags);
 
 }  // namespace attnc::cuda

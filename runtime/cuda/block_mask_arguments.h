@@ -22,6 +22,11 @@ struct MaskTally {
   std::int32_t overflowing_rows = 0;
 };
 
+struct MaskProgress {
+  std::int32_t ended = 0;
+  MaskTally tally;
+};
+
 struct MaskArguments {
   std::uint32_t* partial = nullptr;
   std::uint32_t* full = nullptr;
@@ -29,6 +34,7 @@ struct MaskArguments {
   MaskListArguments q;
   std::int32_t* work_order = nullptr;
   MaskTally* tally = nullptr;
+  MaskProgress* progress = nullptr;
   std::int32_t batch = 1;
   std::int32_t heads = 1;
   std::int32_t q_len = 0;
@@ -39,13 +45,17 @@ struct MaskArguments {
   std::int32_t kv_blocks = 0;
   std::int32_t words = 0;
   std::int32_t sections = 0;
+  std::int32_t section_rows = 512;
   std::int32_t rows_per_warp = 32;
   std::int32_t words_per_step = 1;
   std::int32_t separate_full_blocks = 1;
 };
 
-/// section_rows of templates/block_mask/arguments.cuh.
-inline constexpr int mask_section_rows = 512;
+/// Of templates/block_mask/small.cuh and bits.cuh.
+inline constexpr int mask_small_threads = 512;
+inline constexpr int mask_small_words = 1024;
+inline constexpr int mask_small_rows = 1024;
+inline constexpr int mask_bits_threads = 512;
 
 struct ExtremaArguments {
   const void* source = nullptr;
@@ -61,6 +71,7 @@ struct ExtremaArguments {
   std::int32_t runs = 0;
   std::int32_t granule = 64;
   std::int32_t levels = 0;
+  std::int32_t* counter = nullptr;
 };
 
 /// runs_per_block and threads of templates/block_mask/extrema.cuh.

@@ -124,9 +124,11 @@ class CudaBackend final : public Backend {
       args.blocks = device_tables(*call.block_mask, live.device, static_cast<CUstream>(call.stream));
     ParamBytes params;
     const ParamLayout& layout = kernel.layout();
+    ForwardQueue queue;
+    queue.counter = tile_counter(kernel, live.device, call, live.kernels.counters());
     if (layout.extrema.empty()) {
       pack_params(call.bindings, layout, params);
-      launch_forward(kernel, live.device, call, args, params, live.kernels.counters());
+      launch_forward(kernel, live.device, call, args, params, queue);
       return;
     }
     // Documents and the like: the kernel classifies tiles by the extremes of what the mask captures, of this call.
@@ -134,9 +136,10 @@ class CudaBackend final : public Backend {
     ir::Bindings bindings = call.bindings;
     const StreamScratch::Lease memory(live.kernels.scratch(), stream,
                                       std::max<std::int64_t>(extrema_bytes(layout, bindings), 16));
-    enqueue_extrema(layout, bindings, memory.get(), live.kernels.extrema_kernel(), stream);
+    queue.counter_is_zero = queue.overlaps =
+        enqueue_extrema(layout, bindings, memory.get(), live.kernels.extrema_kernel(), stream, queue.counter);
     pack_params(bindings, layout, params);
-    launch_forward(kernel, live.device, call, args, params, live.kernels.counters());
+    launch_forward(kernel, live.device, call, args, params, queue);
   }
 
   /// The same kernel writes the zeros: it meets no tile. K and V are not read, so they stand for themselves; block

@@ -9,43 +9,20 @@
 #include "runtime/cuda/block_mask_arguments.h"
 #include "runtime/cuda/block_tables.h"
 #include "runtime/cuda/device.h"
+#include "runtime/cuda/enqueue.h"
 #include "runtime/cuda/extrema.h"
 #include "runtime/cuda/mask_kernels.h"
+#include "runtime/cuda/mask_memory.h"
 #include "runtime/cuda/pack.h"
 
 namespace attnc::cuda {
 namespace {
 
-constexpr int threads = 128;  // of every kernel but the scan
+constexpr int threads = 128;  // of the kernels of large masks but the scan
 constexpr int scan_threads = 1024;
+constexpr std::int64_t block_bits_words = 128 * 128 / 32;
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
-/// Memory taken from a stream's pool. Freed by the ordinary call, which waits for whatever still reads it: the stream
-/// may be gone by then.
-class Memory {
- public:
-  Memory() = default;
-  ~Memory() { release(); }
-  Memory(const Memory&) = delete;
-  Memory& operator=(const Memory&) = delete;
-  void allocate(std::int64_t bytes, CUstream stream) {
-    release();
-    check(driver().mem_alloc_async(&pointer_, static_cast<std::size_t>(bytes), stream), "allocating a block mask");
-    bytes_ = bytes;
-  }
-  CUdeviceptr get() const { return pointer_; }
-  std::int64_t bytes() const { return bytes_; }
-
- private:
-  void release() {
-    if (pointer_ != 0) driver().mem_free(pointer_);
-    pointer_ = 0;
-    bytes_ = 0;
-  }
-  CUdeviceptr pointer_ = 0;
-  std::int64_t bytes_ = 0;
-};
 
 /// Hands out pieces of one allocation, first to count bytes and then for good.
 class Carver {
@@ -94,15 +71,22 @@ bool device_reads(const ir::Bindings& bindings, Device device) {
 struct DeviceMask::State {
   DeviceMaskSpec spec;
   DeviceInfo device;
-  std::shared_ptr<const MaskKernels> mask;
-  std::shared_ptr<const TableKernels> tables;
+  std::shared_ptr<const MaskKernels> mask, bits_kernels;
+  std::shared_ptr<const TableKernels> lists, extrema_kernels;
   MaskArguments args;
-  Memory memory, extrema;
+  std::uint32_t* bits = nullptr;
+  bool small = false;  ///< few enough blocks for one launch
+  bool may_overlap = false;
+  CUdeviceptr own_extrema = 0;  ///< in `memory`
+  std::int64_t own_extrema_bytes = 0;
+  MaskMemory memory;
+  MaskMemory grown_extrema;  ///< where a captured buffer has grown since
   CUstream last_stream = nullptr;
 
   std::int64_t groups() const { return static_cast<std::int64_t>(spec.batch) * spec.heads; }
   std::int64_t kv_rows() const { return groups() * args.q_blocks; }
   std::int64_t q_rows() const { return groups() * args.kv_blocks; }
+  std::int64_t blocks() const { return kv_rows() * args.kv_blocks; }
 
   void set_shape() {
     args.batch = spec.batch;
@@ -114,12 +98,10 @@ struct DeviceMask::State {
     args.q_blocks = static_cast<std::int32_t>(ceil_div(spec.q_len, spec.block_size.q));
     args.kv_blocks = static_cast<std::int32_t>(ceil_div(spec.kv_len, spec.block_size.kv));
     args.words = static_cast<std::int32_t>(ceil_div(args.kv_blocks, 32));
-    args.sections = static_cast<std::int32_t>(ceil_div(args.q_blocks, mask_section_rows));
     args.separate_full_blocks = spec.separate_full_blocks;
     // Every block is in one list at most.
-    const std::int64_t blocks = kv_rows() * args.kv_blocks;
     const std::int64_t capacity = std::min(
-        blocks, std::max<std::int64_t>(spec.max_list_bytes / static_cast<std::int64_t>(sizeof(std::int32_t)), 0));
+        blocks(), std::max<std::int64_t>(spec.max_list_bytes / static_cast<std::int64_t>(sizeof(std::int32_t)), 0));
     args.kv.capacity = args.q.capacity = std::min<std::int64_t>(capacity, 0x7fffffff);
     const std::int64_t most = std::max({kv_rows() * args.words, 2 * kv_rows(), 2 * q_rows()});
     if (groups() > 0x7fffffff || most > 0x7fffffff) {
@@ -128,35 +110,67 @@ struct DeviceMask::State {
           "attnc: BlockMask: more than 2^31 rows or words of blocks cannot be decided on a GPU; use larger block "
           "sizes or fewer heads");
     }
+    small = kv_rows() * args.words <= mask_small_words && kv_rows() <= mask_small_rows && q_rows() <= mask_small_rows &&
+            args.kv.capacity >= blocks();
+    // Stretches of rows are as short as a warp's loads allow where there are few strips of them.
+    args.section_rows = groups() * args.words * ceil_div(args.q_blocks, 128) <= 4096 ? 128 : 512;
+    args.sections = static_cast<std::int32_t>(ceil_div(args.q_blocks, args.section_rows));
     // Few squares are shared by warps, a few rows each.
     const std::int64_t squares = groups() * ceil_div(args.q_blocks, 32) * args.words;
     args.rows_per_warp = squares < device.multiprocessors * 8 ? 4 : 32;
     args.words_per_step = kv_rows() * args.words >= std::int64_t{1} << 20 ? 32 : 1;
+    may_overlap = can_overlap_launches(device);
   }
 
-  /// The two programs are compiled side by side if both have to be; the other thread works in this one's context.
+  /// Bits need every partial block's place in the lists to be its own.
+  bool has_bits() const {
+    return spec.element_bits && spec.block_size == BlockSize{128, 128} && args.kv.capacity >= blocks();
+  }
+
+  /// Programs that are not loaded yet are made side by side; the other threads work in this one's context.
   void find_kernels() {
-    const auto find_mask = [this] {
-      mask = MaskKernels::get(spec.program, extrema_granule(spec.block_size.q, spec.block_size.kv), device,
-                              spec.cache_dir, spec.log);
-    };
-    tables = TableKernels::find(device, spec.cache_dir);
-    if (tables != nullptr) return find_mask();
+    const int granule = extrema_granule(spec.block_size.q, spec.block_size.kv);
+    const bool reads_buffers = !spec.program.buffers.empty();
+    extrema_kernels = reads_buffers ? TableKernels::find(TablePurpose::extrema, device, spec.cache_dir) : nullptr;
+    lists = small ? nullptr : TableKernels::find(TablePurpose::lists, device, spec.cache_dir);
+    std::vector<std::future<void>> others;
+    if (reads_buffers && extrema_kernels == nullptr) {
+      others.push_back(beside(
+          [this] { extrema_kernels = TableKernels::get(TablePurpose::extrema, device, spec.cache_dir, spec.log); }));
+    }
+    if (!small && lists == nullptr) {
+      others.push_back(
+          beside([this] { lists = TableKernels::get(TablePurpose::lists, device, spec.cache_dir, spec.log); }));
+    }
+    if (has_bits()) {
+      const auto get_bits = [this, granule] {
+        bits_kernels = MaskKernels::get(spec.program, granule, MaskPurpose::bits, device, spec.cache_dir, spec.log);
+      };
+      if (MaskKernels::is_loaded(spec.program, granule, MaskPurpose::bits, device, spec.cache_dir))
+        get_bits();
+      else
+        others.push_back(beside(get_bits));
+    }
+    mask = MaskKernels::get(spec.program, granule, small ? MaskPurpose::small : MaskPurpose::large, device,
+                            spec.cache_dir, spec.log);
+    for (auto& other : others) other.get();
+  }
+
+  template <class Body>
+  static std::future<void> beside(Body body) {
     CUcontext shared = nullptr;
     check(driver().ctx_get_current(&shared), "reading the current context");
-    auto other = std::async(std::launch::async, [&] {
+    return std::async(std::launch::async, [shared, body] {
       check(driver().ctx_push_current(shared), "sharing the context");
       CUcontext popped = nullptr;
       try {
-        tables = TableKernels::get(device, spec.cache_dir, spec.log);
+        body();
       } catch (...) {
         driver().ctx_pop_current(&popped);
         throw;
       }
       driver().ctx_pop_current(&popped);
     });
-    find_mask();
-    other.get();
   }
 
   std::int64_t carve(CUdeviceptr base) {
@@ -164,29 +178,44 @@ struct DeviceMask::State {
     const std::int64_t plane = kv_rows() * args.words;
     args.partial = carver.take<std::uint32_t>(plane);
     args.full = carver.take<std::uint32_t>(plane);
-    const auto lists = [&](MaskListArguments& side, std::int64_t rows) {
+    const auto lists_of = [&](MaskListArguments& side, std::int64_t rows) {
       side.counts = carver.take<std::int32_t>(2 * rows);
       side.offsets = carver.take<std::int32_t>(2 * rows);
       side.indices = carver.take<std::int32_t>(side.capacity);
     };
-    lists(args.kv, kv_rows());
-    lists(args.q, q_rows());
-    args.q.section_counts = carver.take<std::int32_t>(groups() * args.sections * 2 * args.kv_blocks);
+    lists_of(args.kv, kv_rows());
+    lists_of(args.q, q_rows());
+    if (!small) args.q.section_counts = carver.take<std::int32_t>(groups() * args.sections * 2 * args.kv_blocks);
     args.work_order = carver.take<std::int32_t>(kv_rows());
     args.tally = carver.take<MaskTally>(1);
+    args.progress = carver.take<MaskProgress>(1);
+    own_extrema = reinterpret_cast<CUdeviceptr>(carver.take<std::byte>(own_extrema_bytes));
+    if (has_bits()) bits = carver.take<std::uint32_t>(blocks() * block_bits_words);
     return carver.used();
   }
 
-  void launch(CUfunction kernel, std::int64_t blocks, int block_threads, CUstream stream, void** arguments) const {
-    if (blocks > 0x7fffffff) {
-      throw Error(ErrorCode::invalid_argument,
-                  "attnc: BlockMask: more blocks than one launch can decide; use larger "
-                  "block sizes or fewer heads");
+  /// Everything after the first launch may overlap with the launch before it.
+  class Chain {
+   public:
+    Chain(const State& state, CUstream stream, bool follows)
+        : stream_(stream), may_overlap_(state.may_overlap), follows_(follows) {}
+    void launch(CUfunction kernel, std::int64_t grid_x, int block_threads, void** arguments, int grid_y = 1) {
+      if (grid_x > 0x7fffffff) {
+        throw Error(ErrorCode::invalid_argument,
+                    "attnc: BlockMask: more blocks than one launch can decide; use larger block sizes or fewer heads");
+      }
+      LaunchShape shape;
+      shape.grid_x = grid_x;
+      shape.grid_y = grid_y;
+      shape.threads = block_threads;
+      enqueue_kernel(kernel, shape, follows_ && may_overlap_, stream_, arguments, "building a block mask");
+      follows_ = true;
     }
-    check(driver().launch_kernel(kernel, static_cast<unsigned>(blocks), 1, 1, static_cast<unsigned>(block_threads), 1,
-                                 1, 0, stream, arguments, nullptr),
-          "building a block mask");
-  }
+
+   private:
+    CUstream stream_;
+    bool may_overlap_, follows_;
+  };
 
   template <class T>
   std::vector<T> read(const T* from, std::int64_t elems) const {
@@ -212,8 +241,14 @@ DeviceMask::DeviceMask(DeviceMaskSpec spec, const ir::Bindings& bindings, void* 
                  "capture its rebuild()");
   s.set_shape();
   s.find_kernels();
-  s.memory.allocate(s.carve(0), queue);
+  s.own_extrema_bytes = extrema_bytes(s.mask->source.layout, bindings);
+  s.memory.allocate(s.carve(0), s.device.handle, s.device.ordinal, queue);
   s.carve(s.memory.get());
+  if (s.small) {
+    // From here on every build leaves it zero.
+    check(driver().memset_d32_async(reinterpret_cast<CUdeviceptr>(s.args.progress), 0, sizeof(MaskProgress) / 4, queue),
+          "building a block mask");
+  }
   build(bindings, stream);
 }
 
@@ -231,37 +266,57 @@ void DeviceMask::build(const ir::Bindings& bindings, void* stream) {
   State& s = *state_;
   const ContextScope context(s.device);
   const auto queue = static_cast<CUstream>(stream);
-  const BlockMaskSource& source = s.mask->source;
-  ir::Bindings bound = bindings;
-  if (!source.layout.extrema.empty()) {
-    const std::int64_t bytes = extrema_bytes(source.layout, bound);
-    if (bytes > s.extrema.bytes()) {
+  const ParamLayout& layout = s.mask->source.layout;
+  MaskArguments args = s.args;
+  if (!s.small) {
+    check(driver().memset_d32_async(reinterpret_cast<CUdeviceptr>(args.tally), 0, sizeof(MaskTally) / 4, queue),
+          "building a block mask");
+  }
+  ParamBytes params;
+  bool follows = false;
+  if (layout.extrema.empty()) {
+    pack_params(bindings, layout, params);
+  } else {
+    ir::Bindings bound = bindings;
+    const std::int64_t bytes = extrema_bytes(layout, bound);
+    const bool fits = bytes <= s.own_extrema_bytes;
+    if (!fits && bytes > s.grown_extrema.bytes()) {
       refuse_capture(queue,
                      "BlockMask::rebuild: a captured buffer has grown since the mask was made, so that memory "
                      "is needed, and the stream is being captured into a graph; rebuild once before the "
                      "capture");
-      s.extrema.allocate(bytes, queue);
+      s.grown_extrema.allocate(bytes, s.device.handle, s.device.ordinal, queue);
     }
-    enqueue_extrema(source.layout, bound, s.extrema.get(), s.tables->extrema, queue);
+    follows =
+        enqueue_extrema(layout, bound, fits ? s.own_extrema : s.grown_extrema.get(), s.extrema_kernels->extrema, queue);
+    pack_params(bound, layout, params);
   }
-  ParamBytes params;
-  pack_params(bound, source.layout, params);
 
-  MaskArguments args = s.args;
+  State::Chain chain(s, queue, follows);
   void* with_params[] = {&args, params.bytes.data()};
-  void* without[] = {&args};
-  check(driver().memset_d32_async(reinterpret_cast<CUdeviceptr>(args.tally), 0, sizeof(MaskTally) / 4, queue),
-        "building a block mask");
-  constexpr int warps = threads / 32;
-  const std::int64_t squares = s.groups() * ceil_div(args.q_blocks, 32) * args.words;
-  s.launch(s.mask->classify, ceil_div(squares * (32 / args.rows_per_warp), warps), threads, queue, with_params);
-  const std::int64_t steps = ceil_div(s.kv_rows() * args.words, args.words_per_step);
-  s.launch(s.mask->decide, std::min<std::int64_t>(ceil_div(steps, warps), s.device.multiprocessors * 16), threads,
-           queue, with_params);
-  const std::int64_t strips = s.groups() * args.sections * args.words;
-  s.launch(s.tables->count, ceil_div(s.kv_rows() + strips, warps), threads, queue, without);
-  s.launch(s.tables->scan, 2, scan_threads, queue, without);
-  s.launch(s.tables->fill, ceil_div(s.kv_rows() + strips + ceil_div(s.kv_rows(), 32), warps), threads, queue, without);
+  if (s.small) {
+    chain.launch(s.mask->small, s.kv_rows() * args.words, mask_small_threads, with_params);
+  } else {
+    void* without[] = {&args};
+    constexpr int warps = threads / 32;
+    const std::int64_t squares = s.groups() * ceil_div(args.q_blocks, 32) * args.words;
+    chain.launch(s.mask->classify, ceil_div(squares * (32 / args.rows_per_warp), warps), threads, with_params);
+    const std::int64_t steps = ceil_div(s.kv_rows() * args.words, args.words_per_step);
+    chain.launch(s.mask->decide, std::min<std::int64_t>(ceil_div(steps, warps), s.device.multiprocessors * 16), threads,
+                 with_params);
+    const std::int64_t strips = s.groups() * args.sections * args.words;
+    chain.launch(s.lists->count, ceil_div(s.kv_rows() + strips, warps), threads, without);
+    chain.launch(s.lists->scan, 2, scan_threads, without);
+    chain.launch(s.lists->fill, ceil_div(2 * s.kv_rows() + strips, warps), threads, without);
+  }
+  if (s.bits != nullptr) {
+    ParamBytes captures;
+    pack_params(bindings, s.bits_kernels->source.layout, captures);
+    void* with_bits[] = {&args, &s.bits, captures.bytes.data()};
+    const int slices =
+        static_cast<int>(std::clamp<std::int64_t>(8 * s.device.multiprocessors / s.kv_rows(), 1, args.kv_blocks));
+    chain.launch(s.bits_kernels->bits, s.kv_rows(), mask_bits_threads, with_bits, slices);
+  }
   s.last_stream = queue;
 }
 
@@ -283,7 +338,9 @@ BlockTableArgument DeviceMask::argument() const {
   return argument;
 }
 
-std::int64_t DeviceMask::device_bytes() const { return state_->memory.bytes() + state_->extrema.bytes(); }
+const std::uint32_t* DeviceMask::bits() const { return state_->bits; }
+
+std::int64_t DeviceMask::device_bytes() const { return state_->memory.bytes() + state_->grown_extrema.bytes(); }
 
 DeviceMaskContents DeviceMask::download() const {
   const State& s = *state_;
@@ -318,6 +375,12 @@ DeviceMaskLists DeviceMask::download_lists(bool q_side) const {
   lists.offsets = s.read(side.offsets, 2 * rows);
   lists.indices = s.read(side.indices, side.capacity);
   return lists;
+}
+
+std::vector<std::uint32_t> DeviceMask::download_bits() const {
+  const State& s = *state_;
+  const ContextScope context(s.device);
+  return s.read(s.bits, s.bits != nullptr ? s.blocks() * block_bits_words : 0);
 }
 
 std::vector<std::int32_t> DeviceMask::download_work_order() const {

@@ -23,6 +23,7 @@ struct DeviceMaskSpec {
   BlockSize block_size;
   bool separate_full_blocks = true;
   std::int64_t max_list_bytes = 0;  ///< see BlockMaskOptions
+  bool element_bits = false;        ///< the elements of partial blocks are wanted as bits, if the lists hold all blocks
   std::string cache_dir;
   LogCallback log;
 };
@@ -60,11 +61,14 @@ class DeviceMask {
   const DeviceMaskSpec& spec() const;
   /// The kernels' argument. Broadcasts over what the mask does not tell apart.
   BlockTableArgument argument() const;
+  /// The elements of partial blocks (ForwardArguments::mask_bits); null where there are none.
+  const std::uint32_t* bits() const;
   std::int64_t device_bytes() const;
 
   /// Reads back; waits for the stream of the last build.
   DeviceMaskContents download() const;
   DeviceMaskLists download_lists(bool q_side) const;
+  std::vector<std::uint32_t> download_bits() const;
   std::vector<std::int32_t> download_work_order() const;
 
  private:

@@ -21,6 +21,7 @@ using CUkernel = struct CUkern_st*;
 using CUevent = struct CUevent_st*;
 using CUgraph = struct CUgraph_st*;
 using CUgraphExec = struct CUgraphExec_st*;
+using CUmemoryPool = struct CUmemPoolHandle_st*;
 
 inline constexpr CUresult CUDA_SUCCESS = 0;
 inline constexpr CUresult CUDA_ERROR_INVALID_VALUE = 1;
@@ -49,6 +50,35 @@ inline constexpr int CU_MEMORYTYPE_DEVICE = 2;
 // CUstreamCaptureStatus
 inline constexpr int CU_STREAM_CAPTURE_STATUS_NONE = 0;
 inline constexpr int CU_STREAM_CAPTURE_MODE_THREAD_LOCAL = 1;
+// CUmemPoolProps, as for memory of one device that no other process sees
+struct CUmemPoolProps {
+  int allocation_type = 1;  // CU_MEM_ALLOCATION_TYPE_PINNED
+  int handle_types = 0;     // CU_MEM_HANDLE_TYPE_NONE
+  int location_type = 1;    // CU_MEM_LOCATION_TYPE_DEVICE
+  int location_id = 0;
+  void* security_attributes = nullptr;
+  std::size_t max_bytes = 0;  // no limit
+  unsigned char reserved[56] = {};
+};
+inline constexpr int CU_MEMPOOL_ATTR_RELEASE_THRESHOLD = 4;  // std::uint64_t, bytes
+// CUlaunchConfig and its attributes
+struct CUlaunchAttribute {
+  int id = 0;
+  int padding = 0;
+  union {
+    int enabled;
+    char bytes[64];
+  } value = {};
+};
+inline constexpr int CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION = 6;
+struct CUlaunchConfig {
+  unsigned grid_x = 1, grid_y = 1, grid_z = 1;
+  unsigned block_x = 1, block_y = 1, block_z = 1;
+  unsigned smem_bytes = 0;
+  CUstream stream = nullptr;
+  CUlaunchAttribute* attributes = nullptr;
+  unsigned attribute_count = 0;
+};
 // CUtensorMap
 struct alignas(64) CUtensorMap {
   std::uint64_t opaque[16];
@@ -87,10 +117,16 @@ inline constexpr int CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = 0;
   X(launch_kernel, "cuLaunchKernel",                                                                                   \
     (CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,       \
      unsigned block_z, unsigned smem_bytes, CUstream stream, void** arguments, void** extra))                          \
+  X(launch_kernel_ex, "cuLaunchKernelEx",                                                                              \
+    (const CUlaunchConfig* config, CUfunction function, void** arguments, void** extra))                               \
   X(stream_is_capturing, "cuStreamIsCapturing", (CUstream stream, int* status))                                        \
   X(stream_synchronize, "cuStreamSynchronize", (CUstream stream))                                                      \
   X(pointer_get_attribute, "cuPointerGetAttribute", (void* value, int attribute, CUdeviceptr pointer))                 \
   X(mem_alloc_async, "cuMemAllocAsync", (CUdeviceptr * pointer, std::size_t bytes, CUstream stream))                   \
+  X(mem_pool_create, "cuMemPoolCreate", (CUmemoryPool * pool, const CUmemPoolProps* properties))                       \
+  X(mem_pool_set_attribute, "cuMemPoolSetAttribute", (CUmemoryPool pool, int attribute, void* value))                  \
+  X(mem_alloc_from_pool_async, "cuMemAllocFromPoolAsync",                                                              \
+    (CUdeviceptr * pointer, std::size_t bytes, CUmemoryPool pool, CUstream stream))                                    \
   X(mem_free_async, "cuMemFreeAsync", (CUdeviceptr pointer, CUstream stream))                                          \
   X(memset_d32_async, "cuMemsetD32Async", (CUdeviceptr pointer, unsigned value, std::size_t count, CUstream stream))   \
   X(memcpy_dtoh_async, "cuMemcpyDtoHAsync_v2", (void* to, CUdeviceptr from, std::size_t bytes, CUstream stream))       \

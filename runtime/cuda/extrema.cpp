@@ -5,6 +5,7 @@
 
 #include "compiler/bounds/bounds.h"
 #include "dsl/error.h"
+#include "runtime/cuda/enqueue.h"
 
 namespace attnc::cuda {
 namespace {
@@ -97,14 +98,16 @@ std::int64_t extrema_bytes(const ParamLayout& layout, const ir::Bindings& bindin
   return bytes;
 }
 
-void enqueue_extrema(const ParamLayout& layout, ir::Bindings& bindings, CUdeviceptr memory, CUfunction kernel,
-                     CUstream stream) {
+bool enqueue_extrema(const ParamLayout& layout, ir::Bindings& bindings, CUdeviceptr memory, CUfunction kernel,
+                     CUstream stream, std::int32_t* counter) {
   const int granule = layout.extrema_granule;
+  bool launched = false;
   bindings.buffers.resize(layout.buffers.size());
   for (const ExtremaTables& table : layout.extrema) {
     const ir::BoundBuffer source = bindings.buffers[static_cast<std::size_t>(table.source_slot)];
     ir::BoundBuffer shape = table_of(table, source, granule);
     ExtremaArguments args = arguments_of(table, source, granule);
+    args.counter = counter;
     const auto place = [&](int slot) -> void* {
       if (slot < 0) return nullptr;
       shape.data = reinterpret_cast<void*>(memory);
@@ -115,12 +118,15 @@ void enqueue_extrema(const ParamLayout& layout, ir::Bindings& bindings, CUdevice
     args.minima = place(table.minimum_slot);
     args.maxima = place(table.maximum_slot);
     if (args.runs == 0 || args.outer == 0) continue;
-    const auto blocks = static_cast<unsigned>((args.runs + extrema_runs_per_block - 1) / extrema_runs_per_block);
+    LaunchShape launch;
+    launch.grid_x = (args.runs + extrema_runs_per_block - 1) / extrema_runs_per_block;
+    launch.grid_y = static_cast<int>(std::min<std::int64_t>(args.outer, 65535));
+    launch.threads = extrema_threads;
     void* arguments[] = {&args};
-    check(driver().launch_kernel(kernel, blocks, static_cast<unsigned>(std::min<std::int64_t>(args.outer, 65535)), 1,
-                                 extrema_threads, 1, 1, 0, stream, arguments, nullptr),
-          "summarising a captured buffer");
+    enqueue_kernel(kernel, launch, false, stream, arguments, "summarising a captured buffer");
+    launched = true;
   }
+  return launched;
 }
 
 }  // namespace attnc::cuda

@@ -15,8 +15,9 @@ namespace attnc::cuda {
 std::int64_t extrema_bytes(const ParamLayout& layout, const ir::Bindings& bindings);
 
 /// Appends the tables, laid out from `memory` on (16-byte aligned), to the bindings, where the layout wants them, and
-/// enqueues the launches of `kernel` that fill them.
-void enqueue_extrema(const ParamLayout& layout, ir::Bindings& bindings, CUdeviceptr memory, CUfunction kernel,
-                     CUstream stream);
+/// enqueues the launches of `kernel` that fill them. `counter`: device memory that the last of them sets to 0; may be
+/// null. Returns whether anything was launched: the next launch may then overlap with it (runtime/cuda/enqueue.h).
+bool enqueue_extrema(const ParamLayout& layout, ir::Bindings& bindings, CUdeviceptr memory, CUfunction kernel,
+                     CUstream stream, std::int32_t* counter = nullptr);
 
 }  // namespace attnc::cuda

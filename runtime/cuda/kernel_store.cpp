@@ -120,7 +120,9 @@ const LoadedKernel& KernelStore::get(const KernelChoice& choice) {
       });
     }
     if (!slot.owned->layout().extrema.empty()) {
-      std::call_once(tables_once_, [this] { tables_ = TableKernels::get(device_, spec_.cache_dir, spec_.log); });
+      std::call_once(tables_once_, [this] {
+        tables_ = TableKernels::get(TablePurpose::extrema, device_, spec_.cache_dir, spec_.log);
+      });
     }
     slot.loaded.store(slot.owned.get(), std::memory_order_release);
   }

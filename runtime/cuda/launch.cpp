@@ -6,6 +6,7 @@
 
 #include "dsl/error.h"
 #include "dsl/format.h"
+#include "runtime/cuda/enqueue.h"
 #include "runtime/cuda/tensor_maps.h"
 
 namespace attnc::cuda {
@@ -32,11 +33,13 @@ class StreamMemory {
 };
 
 void enqueue(CUfunction function, std::int64_t grid_x, int grid_y, int threads, int smem_bytes, CUstream stream,
-             void** arguments) {
-  check(driver().launch_kernel(function, static_cast<unsigned>(grid_x), static_cast<unsigned>(grid_y), 1,
-                               static_cast<unsigned>(threads), 1, 1, static_cast<unsigned>(smem_bytes), stream,
-                               arguments, nullptr),
-        "launching the forward kernel");
+             void** arguments, bool overlaps = false) {
+  enqueue_kernel(function, {grid_x, grid_y, threads, smem_bytes}, overlaps, stream, arguments,
+                 "launching the forward kernel");
+}
+
+std::int64_t q_tiles_of(const plan::TilePlan& plan, const ForwardCall& call) {
+  return ceil_div(call.q_len, plan.tile_q) * call.batch * call.q_heads;
 }
 
 void launch_sm80(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call, ForwardArguments& args,
@@ -61,20 +64,21 @@ void launch_sm80(const LoadedKernel& kernel, const DeviceInfo& device, const For
 }
 
 void launch_sm90(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call, ForwardArguments& args,
-                 void* params, std::int64_t q_tiles, TileCounters* counters) {
+                 void* params, std::int64_t q_tiles, const ForwardQueue& queue) {
   const plan::TilePlan& plan = kernel.plan();
   const auto stream = static_cast<CUstream>(call.stream);
   TensorMaps maps = encode_tensor_maps(plan, call);
   void* arguments[] = {&maps, &args, params};
-  // Persistent blocks, one per multiprocessor. Tiles of unequal work are taken as blocks become free, if there are more
-  // tiles than blocks.
+  // Persistent blocks, one per multiprocessor.
   const std::int64_t grid = std::min<std::int64_t>(q_tiles, device.multiprocessors);
-  if (plan.longest_first && q_tiles > grid && counters != nullptr) args.tile_counter = counters->counter_for(stream);
-  if (args.tile_counter != nullptr) {
+  args.tile_counter = queue.counter;
+  const bool reset = args.tile_counter != nullptr && !queue.counter_is_zero;
+  if (reset) {
     check(driver().memset_d32_async(reinterpret_cast<CUdeviceptr>(args.tile_counter), 0, 1, stream),
           "resetting a counter");
   }
-  enqueue(kernel.forward(), grid, 1, plan.threads, plan.smem_bytes, stream, arguments);
+  enqueue(kernel.forward(), grid, 1, plan.threads, plan.smem_bytes, stream, arguments,
+          queue.overlaps && !reset && can_overlap_launches(device));
 }
 
 }  // namespace
@@ -89,10 +93,19 @@ int choose_kv_splits(const plan::TilePlan& plan, int multiprocessors, std::int64
   return static_cast<int>(std::clamp<std::int64_t>(splits, 1, 64));
 }
 
-void launch_forward(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call,
-                    ForwardArguments args, const ParamBytes& params, TileCounters* counters) {
+std::int32_t* tile_counter(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call,
+                           TileCounters* counters) {
+  // Tiles of unequal work are taken as blocks become free, if there are more tiles than blocks.
   const plan::TilePlan& plan = kernel.plan();
-  const std::int64_t q_tiles = ceil_div(call.q_len, plan.tile_q) * call.batch * call.q_heads;
+  const bool in_turn = plan.family == plan::KernelFamily::sm90 && plan.longest_first && counters != nullptr &&
+                       q_tiles_of(plan, call) > device.multiprocessors;
+  return in_turn ? counters->counter_for(static_cast<CUstream>(call.stream)) : nullptr;
+}
+
+void launch_forward(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call,
+                    ForwardArguments args, const ParamBytes& params, const ForwardQueue& queue) {
+  const plan::TilePlan& plan = kernel.plan();
+  const std::int64_t q_tiles = q_tiles_of(plan, call);
   if (q_tiles > max_grid_x) {
     throw Error(
         ErrorCode::invalid_argument,
@@ -102,7 +115,7 @@ void launch_forward(const LoadedKernel& kernel, const DeviceInfo& device, const 
   }
   void* bytes = const_cast<std::byte*>(params.bytes.data());
   if (plan.family == plan::KernelFamily::sm90) {
-    launch_sm90(kernel, device, call, args, bytes, q_tiles, counters);
+    launch_sm90(kernel, device, call, args, bytes, q_tiles, queue);
   } else {
     launch_sm80(kernel, device, call, args, bytes, q_tiles);
   }

@@ -10,11 +10,22 @@
 
 namespace attnc::cuda {
 
+/// What stands before a forward on its stream.
+struct ForwardQueue {
+  std::int32_t* counter = nullptr;  ///< of tile_counter()
+  bool counter_is_zero = false;     ///< by then: a launch before this one resets it
+  bool overlaps = false;            ///< the launch before this one allows the next to begin (runtime/cuda/enqueue.h)
+};
+
+/// The counter by which the call's tiles are taken in turn; null where their order is fixed. `counters` may be null.
+std::int32_t* tile_counter(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call,
+                           TileCounters* counters);
+
 /// Enqueues one forward on call.stream. `args` is complete but for what splitting needs. Allocates only where the keys
 /// of a problem too small for the device are split among more blocks: then stream-ordered memory for the partial
-/// results, returned on the same stream (both are legal under capture). `counters` may be null.
+/// results, returned on the same stream (both are legal under capture).
 void launch_forward(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call,
-                    ForwardArguments args, const ParamBytes& params, TileCounters* counters);
+                    ForwardArguments args, const ParamBytes& params, const ForwardQueue& queue);
 
 /// Into how many parts the keys are split: 1 unless the query tiles leave most of the device idle.
 int choose_kv_splits(const plan::TilePlan& plan, int multiprocessors, std::int64_t q_tiles_total, int kv_len);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/cuda/mask_kernels.h"
 
+#include <algorithm>
 #include <list>
 #include <mutex>
 #include <utility>
 
-#include "compiler/ir/print.h"
 #include "dsl/error.h"
 #include "dsl/format.h"
 #include "runtime/cache/kernel_cache.h"
@@ -15,16 +15,46 @@
 namespace attnc::cuda {
 namespace {
 
+struct TableKey {
+  TablePurpose purpose;
+  int ordinal;
+  std::string cache_dir;
+  bool operator==(const TableKey&) const = default;
+};
+
+/// Compared as it is: a mask made anew for each batch is found without printing its program.
+struct MaskKey {
+  MaskPurpose purpose;
+  int ordinal, granule;
+  std::string cache_dir;
+  ir::Program program;
+
+  bool operator==(const MaskKey& other) const {
+    const auto same_param = [](const ParamDecl& a, const ParamDecl& b) { return a.type == b.type; };
+    const auto same_buffer = [](const BufferDecl& a, const BufferDecl& b) {
+      return a.dtype == b.dtype && a.rank == b.rank;
+    };
+    // Names and defaults are not meaning.
+    return purpose == other.purpose && ordinal == other.ordinal && granule == other.granule &&
+           program.mask == other.program.mask && program.insts == other.program.insts &&
+           std::equal(program.params.begin(), program.params.end(), other.program.params.begin(),
+                      other.program.params.end(), same_param) &&
+           std::equal(program.buffers.begin(), program.buffers.end(), other.program.buffers.begin(),
+                      other.program.buffers.end(), same_buffer) &&
+           cache_dir == other.cache_dir;
+  }
+};
+
 /// What this process has loaded, most recently used first.
-template <class Kernels>
+template <class Kernels, class Key>
 struct Loaded {
   static constexpr std::size_t limit = 64;
   std::mutex mutex;
-  std::list<std::pair<std::string, std::shared_ptr<const Kernels>>> entries;
+  std::list<std::pair<Key, std::shared_ptr<const Kernels>>> entries;
 
-  std::shared_ptr<const Kernels> find(const std::string& key) {
+  std::shared_ptr<const Kernels> find(const Key& key) {
     for (auto it = entries.begin(); it != entries.end(); ++it) {
-      if (it->first != key) continue;
+      if (!(it->first == key)) continue;
       entries.splice(entries.begin(), entries, it);
       return it->second;
     }
@@ -32,29 +62,29 @@ struct Loaded {
   }
 };
 
-template <class Kernels>
-Loaded<Kernels>& loaded() {
-  static Loaded<Kernels>& all = *new Loaded<Kernels>;  // never destroyed: at exit the driver may be gone before it
+template <class Kernels, class Key>
+Loaded<Kernels, Key>& loaded() {
+  static auto& all = *new Loaded<Kernels, Key>;  // never destroyed: at exit the driver may be gone before it
   return all;
 }
 
-template <class Kernels, class Make>
-std::shared_ptr<const Kernels> find_or_make(const std::string& key, Make&& make) {
-  Loaded<Kernels>& all = loaded<Kernels>();
-  {
-    const std::lock_guard lock(all.mutex);
-    if (auto found = all.find(key)) return found;
-  }
+template <class Kernels, class Key>
+std::shared_ptr<const Kernels> find_loaded(const Key& key) {
+  auto& all = loaded<Kernels, Key>();
+  const std::lock_guard lock(all.mutex);
+  return all.find(key);
+}
+
+template <class Kernels, class Key, class Make>
+std::shared_ptr<const Kernels> find_or_make(const Key& key, Make&& make) {
+  if (auto found = find_loaded<Kernels>(key)) return found;
   std::shared_ptr<const Kernels> made = make();
+  auto& all = loaded<Kernels, Key>();
   const std::lock_guard lock(all.mutex);
   if (auto found = all.find(key)) return found;  // another thread was as fast
   all.entries.emplace_front(key, made);
-  if (all.entries.size() > Loaded<Kernels>::limit) all.entries.pop_back();
+  if (all.entries.size() > all.limit) all.entries.pop_back();
   return made;
-}
-
-std::string table_key(const DeviceInfo& device, const std::string& cache_dir) {
-  return attnc::format("{} {}", device.ordinal, cache_dir);
 }
 
 }  // namespace
@@ -89,7 +119,8 @@ LoadedLibrary::~LoadedLibrary() {
   if (library_ != nullptr) driver().library_unload(library_);
 }
 
-CUfunction LoadedLibrary::function(std::string_view name) const {
+CUfunction LoadedLibrary::function(std::string_view name, bool is_there) const {
+  if (!is_there) return nullptr;
   CUkernel kernel = nullptr;
   CUfunction function = nullptr;
   check(driver().library_get_kernel(&kernel, library_, std::string(name).c_str()), "looking up a kernel");
@@ -98,42 +129,51 @@ CUfunction LoadedLibrary::function(std::string_view name) const {
   return reinterpret_cast<CUfunction>(kernel);  // usable in every context, unlike the CUfunction
 }
 
-std::shared_ptr<const TableKernels> TableKernels::get(const DeviceInfo& device, const std::string& cache_dir,
-                                                      const LogCallback& log) {
-  return find_or_make<TableKernels>(table_key(device, cache_dir), [&] {
-    return std::shared_ptr<const TableKernels>(new TableKernels(device, cache_dir, log));
+std::shared_ptr<const TableKernels> TableKernels::get(TablePurpose purpose, const DeviceInfo& device,
+                                                      const std::string& cache_dir, const LogCallback& log) {
+  return find_or_make<TableKernels>(TableKey{purpose, device.ordinal, cache_dir}, [&] {
+    return std::shared_ptr<const TableKernels>(new TableKernels(purpose, device, cache_dir, log));
   });
 }
 
-std::shared_ptr<const TableKernels> TableKernels::find(const DeviceInfo& device, const std::string& cache_dir) {
-  Loaded<TableKernels>& all = loaded<TableKernels>();
-  const std::lock_guard lock(all.mutex);
-  return all.find(table_key(device, cache_dir));
+std::shared_ptr<const TableKernels> TableKernels::find(TablePurpose purpose, const DeviceInfo& device,
+                                                       const std::string& cache_dir) {
+  return find_loaded<TableKernels>(TableKey{purpose, device.ordinal, cache_dir});
 }
 
-TableKernels::TableKernels(const DeviceInfo& device, const std::string& cache_dir, const LogCallback& log)
-    : library_(make_block_table_signature(device.target, nvrtc().version_text(), compile_options(device.target)),
-               make_block_table_source(), device, cache_dir, log),
-      extrema(library_.function(mask_extrema_entry)),
-      count(library_.function(mask_count_entry)),
-      scan(library_.function(mask_scan_entry)),
-      fill(library_.function(mask_fill_entry)) {}
+TableKernels::TableKernels(TablePurpose purpose, const DeviceInfo& device, const std::string& cache_dir,
+                           const LogCallback& log)
+    : library_(
+          make_block_table_signature(purpose, device.target, nvrtc().version_text(), compile_options(device.target)),
+          make_block_table_source(purpose), device, cache_dir, log),
+      extrema(library_.function(mask_extrema_entry, purpose == TablePurpose::extrema)),
+      count(library_.function(mask_count_entry, purpose == TablePurpose::lists)),
+      scan(library_.function(mask_scan_entry, purpose == TablePurpose::lists)),
+      fill(library_.function(mask_fill_entry, purpose == TablePurpose::lists)) {}
 
-std::shared_ptr<const MaskKernels> MaskKernels::get(const ir::Program& program, int granule, const DeviceInfo& device,
-                                                    const std::string& cache_dir, const LogCallback& log) {
-  const std::string key = attnc::format("{} {} {}\n{}", device.ordinal, granule, cache_dir, ir::print(program, true));
+std::shared_ptr<const MaskKernels> MaskKernels::get(const ir::Program& program, int granule, MaskPurpose purpose,
+                                                    const DeviceInfo& device, const std::string& cache_dir,
+                                                    const LogCallback& log) {
+  const MaskKey key{purpose, device.ordinal, granule, cache_dir, program};
   return find_or_make<MaskKernels>(key, [&] {
-    return std::shared_ptr<const MaskKernels>(new MaskKernels(program, granule, device, cache_dir, log));
+    return std::shared_ptr<const MaskKernels>(new MaskKernels(program, granule, purpose, device, cache_dir, log));
   });
 }
 
-MaskKernels::MaskKernels(const ir::Program& program, int granule, const DeviceInfo& device,
+bool MaskKernels::is_loaded(const ir::Program& program, int granule, MaskPurpose purpose, const DeviceInfo& device,
+                            const std::string& cache_dir) {
+  return find_loaded<MaskKernels>(MaskKey{purpose, device.ordinal, granule, cache_dir, program}) != nullptr;
+}
+
+MaskKernels::MaskKernels(const ir::Program& program, int granule, MaskPurpose purpose, const DeviceInfo& device,
                          const std::string& cache_dir, const LogCallback& log)
-    : source(make_block_mask_source(program, granule)),
-      library_(make_block_mask_signature(program, granule, device.target, nvrtc().version_text(),
+    : source(make_block_mask_source(program, granule, purpose)),
+      library_(make_block_mask_signature(program, granule, purpose, device.target, nvrtc().version_text(),
                                          compile_options(device.target)),
                source.text, device, cache_dir, log),
-      classify(library_.function(mask_classify_entry)),
-      decide(library_.function(mask_decide_entry)) {}
+      small(library_.function(mask_small_entry, purpose == MaskPurpose::small)),
+      classify(library_.function(mask_classify_entry, purpose == MaskPurpose::large)),
+      decide(library_.function(mask_decide_entry, purpose == MaskPurpose::large)),
+      bits(library_.function(mask_bits_entry, purpose == MaskPurpose::bits)) {}
 
 }  // namespace attnc::cuda

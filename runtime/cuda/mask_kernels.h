@@ -21,7 +21,8 @@ class LoadedLibrary {
   ~LoadedLibrary();
   LoadedLibrary(const LoadedLibrary&) = delete;
   LoadedLibrary& operator=(const LoadedLibrary&) = delete;
-  CUfunction function(std::string_view name) const;
+  /// Null unless `is_there`.
+  CUfunction function(std::string_view name, bool is_there) const;
 
  private:
   CUlibrary library_ = nullptr;
@@ -31,34 +32,39 @@ class LoadedLibrary {
 // before (the 64 used last of each kind are kept), so that a mask made anew for each batch neither looks at the disk
 // nor loads anything. Thread-safe.
 
-/// What does not depend on the mask.
+/// What does not depend on the mask. Functions of the other purpose are null.
 class TableKernels {
  private:
-  TableKernels(const DeviceInfo& device, const std::string& cache_dir, const LogCallback& log);
+  TableKernels(TablePurpose purpose, const DeviceInfo& device, const std::string& cache_dir, const LogCallback& log);
   LoadedLibrary library_;
 
  public:
-  static std::shared_ptr<const TableKernels> get(const DeviceInfo& device, const std::string& cache_dir,
-                                                 const LogCallback& log);
+  static std::shared_ptr<const TableKernels> get(TablePurpose purpose, const DeviceInfo& device,
+                                                 const std::string& cache_dir, const LogCallback& log);
   /// Null if this process has not loaded them.
-  static std::shared_ptr<const TableKernels> find(const DeviceInfo& device, const std::string& cache_dir);
+  static std::shared_ptr<const TableKernels> find(TablePurpose purpose, const DeviceInfo& device,
+                                                  const std::string& cache_dir);
   const CUfunction extrema, count, scan, fill;
 };
 
-/// What is printed for a mask.
+/// What is printed for a mask. Functions of the other purposes are null.
 class MaskKernels {
  public:
-  static std::shared_ptr<const MaskKernels> get(const ir::Program& program, int granule, const DeviceInfo& device,
-                                                const std::string& cache_dir, const LogCallback& log);
+  static std::shared_ptr<const MaskKernels> get(const ir::Program& program, int granule, MaskPurpose purpose,
+                                                const DeviceInfo& device, const std::string& cache_dir,
+                                                const LogCallback& log);
+  /// Whether this process has them.
+  static bool is_loaded(const ir::Program& program, int granule, MaskPurpose purpose, const DeviceInfo& device,
+                        const std::string& cache_dir);
   const BlockMaskSource source;
 
  private:
-  MaskKernels(const ir::Program& program, int granule, const DeviceInfo& device, const std::string& cache_dir,
-              const LogCallback& log);
+  MaskKernels(const ir::Program& program, int granule, MaskPurpose purpose, const DeviceInfo& device,
+              const std::string& cache_dir, const LogCallback& log);
   LoadedLibrary library_;
 
  public:
-  const CUfunction classify, decide;
+  const CUfunction small, classify, decide, bits;
 };
 
 }  // namespace attnc::cuda

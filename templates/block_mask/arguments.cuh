@@ -5,6 +5,7 @@
 // with bit j of word w standing for kv block 32 * w + j. A group is a (b, h) that the mask tells apart.
 #pragma once
 
+#include "dependent_launch.cuh"
 #include "prelude.cuh"
 
 namespace attnc::block_mask {
@@ -16,7 +17,7 @@ struct Lists {
   int32* counts;   // [2, rows]
   int32* offsets;  // [2, rows]
   int32* indices;  // [capacity]
-  // Q side only: counts of stretches of section_rows q blocks, [groups, sections, 2, kv_blocks].
+  // Q side only: counts of stretches of Arguments::section_rows q blocks, [groups, sections, 2, kv_blocks].
   int32* section_counts;
   int64 capacity;
 };
@@ -30,6 +31,12 @@ struct Tally {
   int32 overflowing_rows;
 };
 
+// Of a build in one launch: how many blocks of threads have ended, and what they counted. Zero between launches.
+struct Progress {
+  int32 ended;
+  Tally tally;
+};
+
 struct Arguments {
   uint32* partial;  // planes
   uint32* full;
@@ -37,6 +44,7 @@ struct Arguments {
   Lists q;
   int32* work_order;  // [groups, q_blocks]: q blocks of a group, those with most kv blocks first
   Tally* tally;
+  Progress* progress;
   int32 batch;  // those the mask tells apart
   int32 heads;
   int32 q_len;
@@ -47,12 +55,12 @@ struct Arguments {
   int32 kv_blocks;
   int32 words;                 // of a row of a plane
   int32 sections;              // of the q side
+  int32 section_rows;          // a multiple of 32
   int32 rows_per_warp;         // of a square of 32 x 32 blocks: 4 or 32
   int32 words_per_step;        // a warp of the exact pass takes at once: 1 or 32
   int32 separate_full_blocks;  // 0: full blocks are listed as partial
 };
 
-inline constexpr int section_rows = 512;
 inline constexpr uint32 all_lanes = 0xffffffffu;
 
 __forceinline__ int lane_index() { return static_cast<int>(threadIdx.x) % 32; }
@@ -64,5 +72,8 @@ __forceinline__ int smaller(int a, int b) { return a < b ? a : b; }
 __forceinline__ int lowest_bit(uint32 bits) { return __ffs(static_cast<int>(bits)) - 1; }
 // Bits [0, count) set, for count of any sign and size.
 __forceinline__ uint32 low_bits(int count) { return count >= 32 ? ~0u : count <= 0 ? 0u : (1u << count) - 1; }
+
+// Planes that other blocks of threads have just written: from the L2 cache.
+__forceinline__ uint32 load_fresh(const uint32* at) { return *static_cast<const volatile uint32*>(at); }
 
 }  // namespace attnc::block_mask

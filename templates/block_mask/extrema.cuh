@@ -4,6 +4,7 @@
 // answer for any stretch.
 #pragma once
 
+#include "dependent_launch.cuh"
 #include "prelude.cuh"
 
 namespace attnc::extrema {
@@ -22,30 +23,16 @@ struct Arguments {
   int64 inner;                  // elements of the dimensions after the one summed up
   int64 outer;                  // elements of all others together
   int32 element;
-  int32 runs;     // ceil(extent / granule); the table has levels * runs entries in the dimension
-  int32 granule;  // at most max_granule
-  int32 levels;   // at most max_levels
+  int32 runs;      // ceil(extent / granule); the table has levels * runs entries in the dimension
+  int32 granule;   // at most max_granule
+  int32 levels;    // at most max_levels
+  int32* counter;  // set to 0, for the launch that comes next; may be null
 };
 
 inline constexpr int max_levels = 7;
 inline constexpr int max_granule = 64;
 inline constexpr int runs_per_block = 64;
 inline constexpr int threads = 1024;  // the call is short: many warps hide what each load takes
-
-__forceinline__ int64 element_at(const Arguments& args, int64 offset) {
-  switch (static_cast<Element>(args.element)) {
-    case Element::i32:
-      return static_cast<const int32*>(args.source)[offset];
-    case Element::i64:
-      return static_cast<const int64*>(args.source)[offset];
-    case Element::i8:
-      return static_cast<const int8*>(args.source)[offset];
-    case Element::u8:
-      return static_cast<const uint8*>(args.source)[offset];
-    default:
-      return static_cast<const uint8*>(args.source)[offset] != 0;
-  }
-}
 
 __forceinline__ void write(const Arguments& args, void* table, int64 at, int64 value) {
   if (table == nullptr) return;
@@ -65,65 +52,115 @@ __forceinline__ void write(const Arguments& args, void* table, int64 at, int64 v
 __forceinline__ int64 least(int64 a, int64 b) { return a < b ? a : b; }
 __forceinline__ int64 most(int64 a, int64 b) { return a < b ? b : a; }
 
-// A block of threads summarises 64 runs, and reads as many after them for the higher levels.
+// What a block of threads holds: the runs it summarises, and as many after them as the highest level reads.
+inline constexpr int held = runs_per_block + (1 << (max_levels - 1)) - 1;
+inline constexpr int level_threads = 128;
+static_assert(held <= level_threads && held <= 4 * (threads / 32), "a thread a run, a warp four runs");
+
+// The extremes of each held run, from elements of type T: all of a warp's loads first, since the call is nothing but
+// waiting for them. Values fit T, so T's own ends stand for a run without elements.
+template <class T>
+__forceinline__ void summarize_runs(const Arguments& args, int64 start, int64 first_run, int64* minima, int64* maxima) {
+  constexpr bool wide = sizeof(T) == 8;
+  constexpr int runs = 4, per_lane = max_granule / 32;
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+  const auto element = static_cast<Element>(args.element);
+  T values[runs][per_lane] = {};
+  bool there[runs][per_lane];
+#pragma unroll
+  for (int i = 0; i < runs * per_lane; ++i) {
+    const int in_run = i % per_lane * 32 + lane;
+    const int64 at = (first_run + warp + i / per_lane * (threads / 32)) * args.granule + in_run;
+    there[i / per_lane][i % per_lane] = in_run < args.granule && at < args.extent;
+    if (there[i / per_lane][i % per_lane])
+      values[i / per_lane][i % per_lane] = static_cast<const T*>(args.source)[start + at * args.stride_elems];
+  }
+  using Value = decltype(T{} + 0);
+  constexpr Value top = static_cast<Value>(~(1ull << (sizeof(Value) * 8 - 1))), bottom = -top - 1;
+#pragma unroll
+  for (int run = 0; run < runs; ++run) {
+    Value lo = top, hi = bottom;
+#pragma unroll
+    for (int i = 0; i < per_lane; ++i) {
+      Value value = values[run][i];
+      if (element == Element::i8) value = static_cast<int8>(value);
+      if (element == Element::boolean) value = value != 0;
+      if (!there[run][i]) continue;
+      lo = value < lo ? value : lo;
+      hi = value > hi ? value : hi;
+    }
+    if constexpr (wide) {
+#pragma unroll 1
+      for (int distance = 16; distance > 0; distance /= 2) {
+        const Value other_lo = __shfl_xor_sync(0xffffffffu, lo, distance);
+        const Value other_hi = __shfl_xor_sync(0xffffffffu, hi, distance);
+        lo = other_lo < lo ? other_lo : lo;
+        hi = other_hi > hi ? other_hi : hi;
+      }
+    } else {
+      lo = __reduce_min_sync(0xffffffffu, lo);
+      hi = __reduce_max_sync(0xffffffffu, hi);
+    }
+    const int held_run = warp + run * (threads / 32);
+    if (lane == 0 && held_run < held) {
+      minima[held_run] = lo;
+      maxima[held_run] = hi;
+    }
+  }
+}
+
+// A block of threads writes all levels of 64 runs.
 __forceinline__ void summarize(const Arguments& args) {
-  constexpr int64 top = 0x7fffffffffffffffll;
-  constexpr int held = runs_per_block + (1 << (max_levels - 1)) - 1;
   __shared__ int64 minima[2][held + 1], maxima[2][held + 1];
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  allow_next_launch();
+  const int thread = static_cast<int>(threadIdx.x);
+  if (args.counter != nullptr && thread == 0 && blockIdx.x + blockIdx.y == 0) *args.counter = 0;
   const int64 first_run = static_cast<int64>(blockIdx.x) * runs_per_block;
   for (uint32 outer = blockIdx.y; outer < static_cast<uint32>(args.outer); outer += gridDim.y) {
     int64 start = 0;
     uint32 rest = outer;
 #pragma unroll 1
-    for (int d = 3; d >= 0; --d) {
+    for (int d = 3; d >= 0 && rest != 0; --d) {
       const uint32 extent = static_cast<uint32>(args.outer_extent[d]);
       start += static_cast<int64>(rest % extent) * args.outer_stride_elems[d];
       rest /= extent;
     }
-#pragma unroll 1
-    for (int i = static_cast<int>(threadIdx.x) / 32; i < held; i += threads / 32) {
-      const int64 first = (first_run + i) * args.granule;
-      int64 lo = top, hi = -top - 1;
-#pragma unroll
-      for (int j = 0; j < max_granule; j += 32) {
-        if (j + lane >= args.granule || first + j + lane >= args.extent) continue;
-        const int64 value = element_at(args, start + (first + j + lane) * args.stride_elems);
-        lo = least(lo, value);
-        hi = most(hi, value);
-      }
-#pragma unroll 1
-      for (int distance = 16; distance > 0; distance /= 2) {
-        lo = least(lo, __shfl_xor_sync(0xffffffffu, lo, distance));
-        hi = most(hi, __shfl_xor_sync(0xffffffffu, hi, distance));
-      }
-      if (lane == 0) {
-        minima[0][i] = lo;
-        maxima[0][i] = hi;
-      }
+    switch (static_cast<Element>(args.element)) {
+      case Element::i32:
+        summarize_runs<int32>(args, start, first_run, minima[0], maxima[0]);
+        break;
+      case Element::i64:
+        summarize_runs<int64>(args, start, first_run, minima[0], maxima[0]);
+        break;
+      default:
+        summarize_runs<uint8>(args, start, first_run, minima[0], maxima[0]);
+        break;
     }
     __syncthreads();
-    const int64 table_rows = static_cast<int64>(args.levels) * args.runs;
-    const uint32 inner = static_cast<uint32>(args.inner);
-    const int64 base = static_cast<int64>(outer / inner) * table_rows * inner + outer % inner;
-    int from = 0;
+    if (thread < level_threads) {
+      const int64 table_rows = static_cast<int64>(args.levels) * args.runs;
+      const uint32 inner = static_cast<uint32>(args.inner);
+      const int64 base =
+          inner == 1 ? outer * table_rows : static_cast<int64>(outer / inner) * table_rows * inner + outer % inner;
+      int from = 0;
 #pragma unroll 1
-    for (int level = 0; level < args.levels; ++level) {
-      const int i = static_cast<int>(threadIdx.x);
-      if (i < runs_per_block && first_run + i < args.runs) {
-        const int64 at = base + (static_cast<int64>(level) * args.runs + first_run + i) * args.inner;
-        write(args, args.minima, at, minima[from][i]);
-        write(args, args.maxima, at, maxima[from][i]);
+      for (int level = 0; level < args.levels; ++level) {
+        if (thread < runs_per_block && first_run + thread < args.runs) {
+          const int64 at = base + (static_cast<int64>(level) * args.runs + first_run + thread) * args.inner;
+          write(args, args.minima, at, minima[from][thread]);
+          write(args, args.maxima, at, maxima[from][thread]);
+        }
+        if (thread < held) {
+          // Beyond what is held, an entry is that of fewer runs; none of those is written.
+          const int next = thread + (1 << level) < held ? thread + (1 << level) : thread;
+          minima[1 - from][thread] = least(minima[from][thread], minima[from][next]);
+          maxima[1 - from][thread] = most(maxima[from][thread], maxima[from][next]);
+        }
+        from = 1 - from;
+        asm volatile("bar.sync 1, %0;" ::"n"(level_threads) : "memory");
       }
-      if (i < held) {
-        // Beyond what is held, an entry is that of fewer runs; none of those is written.
-        const int next = i + (1 << level) < held ? i + (1 << level) : i;
-        minima[1 - from][i] = least(minima[from][i], minima[from][next]);
-        maxima[1 - from][i] = most(maxima[from][i], maxima[from][next]);
-      }
-      from = 1 - from;
-      __syncthreads();
     }
+    __syncthreads();  // before the next turn writes the shared memory
   }
 }
 

@@ -34,7 +34,7 @@ struct Strip {
 template <class Visit>
 __forceinline__ void for_each_column(const Arguments& args, const uint32* plane, const Strip& strip, Visit&& visit) {
   const int lane = lane_index();
-  const int begin = strip.section * section_rows, end = smaller(begin + section_rows, args.q_blocks);
+  const int begin = strip.section * args.section_rows, end = smaller(begin + args.section_rows, args.q_blocks);
   constexpr int ahead = 4;
   for (int first = begin; first < end; first += 32 * ahead) {
     uint32 loaded[ahead];
@@ -60,6 +60,8 @@ __forceinline__ void for_each_column(const Arguments& args, const uint32* plane,
 }
 
 __forceinline__ void count(const Arguments& args) {
+  allow_next_launch();
+  wait_for_previous_launch();
   const int lane = lane_index();
   const uint32 rows = kv_rows(args), warp = warp_index();
   if (warp >= rows + strips(args)) return;
@@ -83,6 +85,8 @@ __forceinline__ void count(const Arguments& args) {
 
 // Offsets from counts, by one block of 1024 threads a side (block 0: kv, block 1: q).
 __forceinline__ void scan(const Arguments& args) {
+  allow_next_launch();
+  wait_for_previous_launch();
   __shared__ int warp_sums[32];
   const bool q_side = blockIdx.x == 1;
   const Lists& lists = q_side ? args.q : args.kv;
@@ -101,7 +105,7 @@ __forceinline__ void scan(const Arguments& args) {
         const uint32 group = row / static_cast<uint32>(args.kv_blocks), column = row - group * args.kv_blocks;
         const int32* counts =
             lists.section_counts + (static_cast<int64>(group) * args.sections * 2 + kind) * args.kv_blocks + column;
-#pragma unroll 1
+#pragma unroll 4
         for (int section = 0; section < args.sections; ++section) own += counts[2ll * section * args.kv_blocks];
         lists.counts[index] = own;
       } else {
@@ -168,6 +172,7 @@ __forceinline__ void fill_strip(const Arguments& args, const Strip& strip) {
     int32 offset = exists ? args.q.offsets[kind * rows + row] : -1;
     const bool fits = offset >= 0;
     if (fits) {
+#pragma unroll 4
       for (int section = 0; section < strip.section; ++section)
         offset += args.q.section_counts[strip.counts_at(args, section, kind)];
     }
@@ -178,31 +183,34 @@ __forceinline__ void fill_strip(const Arguments& args, const Strip& strip) {
   }
 }
 
-// Where a q block stands among those of its group when ordered by kv blocks to visit, most first.
+// Where a q block stands among those of its group when ordered by kv blocks to visit, most first; by a warp.
 __forceinline__ void order(const Arguments& args, uint32 row) {
   const uint32 rows = kv_rows(args);
   if (row >= rows) return;
   const uint32 self = row % static_cast<uint32>(args.q_blocks), first = row - self;
   const int32 *partial = args.kv.counts + first, *full = args.kv.counts + rows + first;
   const int work = partial[self] + full[self];
-  uint32 rank = 0;
+  uint32 before = 0;
 #pragma unroll 4
-  for (uint32 i = 0; i < static_cast<uint32>(args.q_blocks); ++i) {
+  for (uint32 i = static_cast<uint32>(lane_index()); i < static_cast<uint32>(args.q_blocks); i += 32) {
     const int other = partial[i] + full[i];
-    rank += other > work || (other == work && i < self);
+    before += other > work || (other == work && i < self);
   }
-  args.work_order[first + rank] = static_cast<int32>(self);
+  const uint32 rank = __reduce_add_sync(all_lanes, before);
+  if (lane_index() == 0) args.work_order[first + rank] = static_cast<int32>(self);
 }
 
-// The warps of `count`, then one thread a row for the order.
+// The warps of `count`, then one a row for the order.
 __forceinline__ void fill(const Arguments& args) {
+  allow_next_launch();
+  wait_for_previous_launch();
   const uint32 rows = kv_rows(args), warp = warp_index();
   if (warp < rows) {
     fill_row(args, warp);
   } else if (warp - rows < strips(args)) {
     fill_strip(args, Strip(args, warp - rows));
   } else {
-    order(args, (warp - rows - strips(args)) * 32 + static_cast<uint32>(lane_index()));
+    order(args, warp - rows - strips(args));
   }
 }
 

@@ -9,6 +9,7 @@
 //   }
 #pragma once
 
+#include "dependent_launch.cuh"
 #include "sm90/consumer.cuh"
 
 namespace attnc::sm90 {
@@ -50,6 +51,8 @@ __device__ __forceinline__ void forward(const TensorMaps& maps, const ForwardArg
     proxy_fence();
   }
   __syncthreads();
+  // The launch before may be the one that takes the extremes of what the mask captures, and resets the tile counter.
+  wait_for_previous_launch();
 
   // Broadcast from lane 0, so that the compiler knows it to be the same for the whole warp.
   const int warp = __shfl_sync(0xffffffffu, static_cast<int>(threadIdx.x) / warp_threads, 0);

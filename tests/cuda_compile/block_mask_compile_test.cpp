@@ -41,7 +41,8 @@ double expect_compiles(const std::string& source, std::initializer_list<std::str
     for (const std::string_view entry : entries) {
       const cuda::ResourceUsage usage = compiled.usage_of(entry);
       EXPECT_GT(usage.registers, 0) << what << ' ' << entry;
-      if (entry != cuda::mask_decide_entry && entry != cuda::mask_classify_entry) {
+      if (entry == cuda::mask_extrema_entry || entry == cuda::mask_count_entry || entry == cuda::mask_scan_entry ||
+          entry == cuda::mask_fill_entry) {
         EXPECT_EQ(usage.spill_store_bytes, 0) << what << ' ' << entry;
       }
     }
@@ -54,8 +55,11 @@ double expect_compiles(const std::string& source, std::initializer_list<std::str
 }
 
 double expect_mask_compiles(const ir::Program& program, int granule, const char* target, const std::string& what) {
-  return expect_compiles(cuda::make_block_mask_source(program, granule).text,
-                         {cuda::mask_classify_entry, cuda::mask_decide_entry}, target, what);
+  using cuda::MaskPurpose;
+  const auto source = [&](MaskPurpose purpose) { return cuda::make_block_mask_source(program, granule, purpose).text; };
+  expect_compiles(source(MaskPurpose::large), {cuda::mask_classify_entry, cuda::mask_decide_entry}, target, what);
+  expect_compiles(source(MaskPurpose::bits), {cuda::mask_bits_entry}, target, what);
+  return expect_compiles(source(MaskPurpose::small), {cuda::mask_small_entry}, target, what);
 }
 
 TEST(BlockMaskCompile, EveryTarget) {
@@ -63,11 +67,11 @@ TEST(BlockMaskCompile, EveryTarget) {
   for (const char* target : targets) {
     const double mask_ms =
         expect_mask_compiles(program_of(stock::document() & stock::causal()), 64, target, "document and causal");
-    const double tables_ms = expect_compiles(
-        cuda::make_block_table_source(),
-        {cuda::mask_extrema_entry, cuda::mask_count_entry, cuda::mask_scan_entry, cuda::mask_fill_entry}, target,
-        "tables");
-    RecordProperty(target, attnc::format("{:.0f} ms, {:.0f} ms", mask_ms, tables_ms));
+    const double extrema_ms = expect_compiles(cuda::make_block_table_source(cuda::TablePurpose::extrema),
+                                              {cuda::mask_extrema_entry}, target, "extrema");
+    expect_compiles(cuda::make_block_table_source(cuda::TablePurpose::lists),
+                    {cuda::mask_count_entry, cuda::mask_scan_entry, cuda::mask_fill_entry}, target, "lists");
+    RecordProperty(target, attnc::format("{:.0f} ms, {:.0f} ms", mask_ms, extrema_ms));
   }
 }
 
@@ -87,7 +91,8 @@ TEST(BlockMaskCompile, RandomMasks) {
 
 TEST(BlockMaskLayout, HostAndDeviceAgree) {
   if (!has_nvrtc()) GTEST_SKIP() << "no NVRTC";
-  std::string source = "#include \"block_mask/arguments.cuh\"\n#include \"block_mask/extrema.cuh\"\n";
+  std::string source =
+      "#include \"block_mask/bits.cuh\"\n#include \"block_mask/extrema.cuh\"\n#include \"block_mask/small.cuh\"\n";
 #define ATTNC_SAME(space, device, host, field)                                                                         \
   source += attnc::format("static_assert(__INTADDR__(&(((attnc::{0}::{1}*)0)->{2})) == {3}, \"{1}::{2}\");\n", #space, \
                           #device, #field, offsetof(cuda::host, field))
@@ -97,6 +102,7 @@ TEST(BlockMaskLayout, HostAndDeviceAgree) {
   ATTNC_SAME(block_mask, Arguments, MaskArguments, q);
   ATTNC_SAME(block_mask, Arguments, MaskArguments, work_order);
   ATTNC_SAME(block_mask, Arguments, MaskArguments, tally);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, progress);
   ATTNC_SAME(block_mask, Arguments, MaskArguments, batch);
   ATTNC_SAME(block_mask, Arguments, MaskArguments, heads);
   ATTNC_SAME(block_mask, Arguments, MaskArguments, q_len);
@@ -107,6 +113,7 @@ TEST(BlockMaskLayout, HostAndDeviceAgree) {
   ATTNC_SAME(block_mask, Arguments, MaskArguments, kv_blocks);
   ATTNC_SAME(block_mask, Arguments, MaskArguments, words);
   ATTNC_SAME(block_mask, Arguments, MaskArguments, sections);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, section_rows);
   ATTNC_SAME(block_mask, Arguments, MaskArguments, rows_per_warp);
   ATTNC_SAME(block_mask, Arguments, MaskArguments, words_per_step);
   ATTNC_SAME(block_mask, Arguments, MaskArguments, separate_full_blocks);
@@ -120,6 +127,8 @@ TEST(BlockMaskLayout, HostAndDeviceAgree) {
   ATTNC_SAME(block_mask, Tally, MaskTally, evaluated_partial);
   ATTNC_SAME(block_mask, Tally, MaskTally, full);
   ATTNC_SAME(block_mask, Tally, MaskTally, overflowing_rows);
+  ATTNC_SAME(block_mask, Progress, MaskProgress, ended);
+  ATTNC_SAME(block_mask, Progress, MaskProgress, tally);
   ATTNC_SAME(extrema, Arguments, ExtremaArguments, source);
   ATTNC_SAME(extrema, Arguments, ExtremaArguments, minima);
   ATTNC_SAME(extrema, Arguments, ExtremaArguments, maxima);
@@ -133,13 +142,16 @@ TEST(BlockMaskLayout, HostAndDeviceAgree) {
   ATTNC_SAME(extrema, Arguments, ExtremaArguments, runs);
   ATTNC_SAME(extrema, Arguments, ExtremaArguments, granule);
   ATTNC_SAME(extrema, Arguments, ExtremaArguments, levels);
+  ATTNC_SAME(extrema, Arguments, ExtremaArguments, counter);
 #undef ATTNC_SAME
   source += attnc::format("static_assert(sizeof(attnc::block_mask::Arguments) == {}, \"size\");\n",
                           sizeof(cuda::MaskArguments));
   source += attnc::format("static_assert(sizeof(attnc::extrema::Arguments) == {}, \"size\");\n",
                           sizeof(cuda::ExtremaArguments));
-  source +=
-      attnc::format("static_assert(attnc::block_mask::section_rows == {}, \"sections\");\n", cuda::mask_section_rows);
+  source += attnc::format(
+      "static_assert(attnc::block_mask::small_threads == {} && attnc::block_mask::small_words == {} && "
+      "attnc::block_mask::small_rows == {} && attnc::block_mask::bits_threads == {}, \"small\");\n",
+      cuda::mask_small_threads, cuda::mask_small_words, cuda::mask_small_rows, cuda::mask_bits_threads);
   source += attnc::format(
       "static_assert(attnc::extrema::threads == {} && attnc::extrema::runs_per_block == {}, \"launch\");\n",
       cuda::extrema_threads, cuda::extrema_runs_per_block);
@@ -156,7 +168,8 @@ TEST(BlockMaskLayout, HostAndDeviceAgree) {
 TEST(BlockMaskCompile, SignatureNamesWhatMatters) {
   const std::vector<std::string> flags{"--std=c++17"};
   const auto signature = [&](const MaskMod& mask, int granule, const char* target) {
-    return cuda::make_block_mask_signature(program_of(mask), granule, plan::target_from_name(target), "13.0", flags);
+    return cuda::make_block_mask_signature(program_of(mask), granule, cuda::MaskPurpose::small,
+                                           plan::target_from_name(target), "13.0", flags);
   };
   const auto window = [](const char* name) {
     return mask_mod(attnc::format("q_idx - kv_idx < {}", name), {{{name, Type::i32, 0, 0, true}}, {}});

@@ -101,6 +101,62 @@ TEST(CaptureErrors, ABlockMaskNeedsOneCallBefore) {
   EXPECT_EQ(problem.check(capped_causal.score, capped_causal.mask), "");
 }
 
+/// Documents without a table: each replay takes the extremes of the buffer as it is then, and decides tiles by them.
+class CaptureDocuments : public ::testing::TestWithParam<DType> {};
+
+TEST_P(CaptureDocuments, WithoutATableFollowTheBufferOfTheReplay) {
+  ATTNC_REQUIRE_GPU();
+  constexpr int tokens = 1500;
+  const ModCase mod{"document_causal", {}, stock::document() & stock::causal(), {}};
+  Problem problem({.dtype = GetParam(), .batch = 2, .q_heads = 4, .kv_heads = 2, .q_len = tokens, .kv_len = tokens});
+  const auto [entry, is_new] = problem.buffers.emplace("doc", GuardedTensor::create(DType::i32, {tokens}));
+  ASSERT_TRUE(is_new);
+  auto* doc = static_cast<std::int32_t*>(entry->second.view.data);
+  const auto cut = [&](int length) {
+    for (int i = 0; i < tokens; ++i) doc[i] = i / length + i / (3 * length + 1);
+  };
+  cut(1);
+  const Problem untouched = problem;
+  const Attention attention = make_attention(mod, problem.spec, Device::cuda());
+  attention.prepare();
+  DeviceProblem device(problem, mod);
+  const Stream stream;
+  cuda::CUgraphExec exec = nullptr;
+  {
+    const cuda::CUgraph graph = record(stream, [&] { device.forward(attention, nullptr, stream.get()); });
+    const GpuScope scope;
+    check(driver().graph_instantiate(&exec, graph, 0), "instantiating a graph");
+    driver().graph_destroy(graph);
+  }
+  for (const int length : {400, 37, 1500, 129, 3, 700}) {
+    cut(length);
+    {
+      const GpuScope scope;
+      check(driver().memcpy_htod_async(reinterpret_cast<cuda::CUdeviceptr>(device.buffers.at(0).view.data), doc,
+                                       tokens * sizeof(std::int32_t), stream.get()),
+            "cutting documents anew");
+    }
+    stream.synchronize();
+    device.poison(untouched);
+    {
+      const GpuScope scope;
+      for (int i = 0; i < 3; ++i) check(driver().graph_launch(exec, stream.get()), "launching a graph");
+    }
+    stream.synchronize();
+    device.download(problem);
+    EXPECT_EQ(problem.check(mod.score, mod.mask), "") << "documents of " << length;
+    // The same without a graph, call after call.
+    device.poison(untouched);
+    for (int i = 0; i < 3; ++i) device.forward(attention, nullptr, stream.get());
+    stream.synchronize();
+    device.download(problem);
+    EXPECT_EQ(problem.check(mod.score, mod.mask), "") << "documents of " << length << ", outside the graph";
+  }
+  driver().graph_exec_destroy(exec);
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, CaptureDocuments, ::testing::Values(DType::bf16, DType::f32));
+
 TEST(Streams, OneAttentionFromManyThreads) {
   ATTNC_REQUIRE_GPU();
   const ProblemSpec spec{.dtype = DType::bf16, .q_len = 65, .kv_len = 65};

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times of block masks built on the device: first use, building anew, memory; and attention over a mask's tables beside
-// attention that classifies tiles by itself. Prints one line a measurement.
+// attention that classifies tiles by itself. Medians, with the quartiles; the L2 cache is flushed before every device
+// time. Prints one line a measurement.
 
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <optional>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "dsl/format.h"
@@ -35,36 +38,51 @@ std::vector<std::int32_t> documents(int tokens, int mean_length) {
   return doc;
 }
 
-double median(std::vector<double> times) {
-  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
-  return times[times.size() / 2];
-}
+struct Times {
+  double median = 0, lower = 0, upper = 0;  ///< ms: median and quartiles
 
-/// Device time of `body`, ms: median over single runs, each between two events.
-template <class Body>
-double device_ms(const Stream& stream, int repetitions, Body&& body) {
+  explicit Times(std::vector<double> ms) {
+    std::sort(ms.begin(), ms.end());
+    lower = ms[ms.size() / 4], median = ms[ms.size() / 2], upper = ms[ms.size() * 3 / 4];
+  }
+  std::string text() const { return attnc::format("{:.4f} [{:.4f}, {:.4f}] ms", median, lower, upper); }
+};
+
+/// Device time of each of `bodies`, in turn, each run between two events after the L2 cache was overwritten.
+template <class... Bodies>
+std::vector<Times> device_times(const Stream& stream, int repetitions, const Bodies&... bodies) {
+  static DeviceBytes& flush = *new DeviceBytes(std::size_t{256} << 20);
   const GpuScope scope;
   cuda::CUevent start = nullptr, stop = nullptr;
   check(driver().event_create(&start, 0), "event");
   check(driver().event_create(&stop, 0), "event");
-  std::vector<double> times;
-  for (int i = 0; i < repetitions; ++i) {
+  std::vector<std::vector<double>> times(sizeof...(bodies));
+  const auto once = [&](std::vector<double>& into, const auto& body) {
+    check(driver().memset_d32_async(reinterpret_cast<cuda::CUdeviceptr>(flush.data()), 0, std::size_t{64} << 20,
+                                    stream.get()),
+          "flushing");  // long enough for the host to run ahead
     check(driver().event_record(start, stream.get()), "event");
     body();
     check(driver().event_record(stop, stream.get()), "event");
     check(driver().event_synchronize(stop), "event");
     float ms = 0;
     check(driver().event_elapsed_time(&ms, start, stop), "event");
-    times.push_back(ms);
+    into.push_back(ms);
+  };
+  for (int i = 0; i < repetitions; ++i) {
+    std::size_t at = 0;
+    (once(times[at++], bodies), ...);
   }
   driver().event_destroy(start);
   driver().event_destroy(stop);
-  return median(times);
+  std::vector<Times> result;
+  for (auto& ms : times) result.emplace_back(std::move(ms));
+  return result;
 }
 
 /// The same for what a graph of `body` runs: no launch gaps of the host.
 template <class Body>
-double graph_ms(const Stream& stream, int repetitions, Body&& body) {
+Times graph_times(const Stream& stream, int repetitions, const Body& body) {
   cuda::CUgraph graph = nullptr;
   cuda::CUgraphExec exec = nullptr;
   const GpuScope scope;
@@ -72,10 +90,11 @@ double graph_ms(const Stream& stream, int repetitions, Body&& body) {
   body();
   check(driver().stream_end_capture(stream.get(), &graph), "capture");
   check(driver().graph_instantiate(&exec, graph, 0), "instantiate");
-  const double ms = device_ms(stream, repetitions, [&] { check(driver().graph_launch(exec, stream.get()), "launch"); });
+  const Times times =
+      device_times(stream, repetitions, [&] { check(driver().graph_launch(exec, stream.get()), "launch"); })[0];
   driver().graph_exec_destroy(exec);
   driver().graph_destroy(graph);
-  return ms;
+  return times;
 }
 
 void time_build(const char* name, const MaskMod& mask_mod, int tokens, const Stream& stream, bool first) {
@@ -90,32 +109,41 @@ void time_build(const char* name, const MaskMod& mask_mod, int tokens, const Str
   options.stream = stream.get();
   options.buffers = buffers;
   auto start = Clock::now();
-  BlockMask mask = BlockMask::create(mask_mod, 1, 1, tokens, tokens, options);
+  std::optional<BlockMask> mask = BlockMask::create(mask_mod, 1, 1, tokens, tokens, options);
   stream.synchronize();
   const double first_ms = ms_since(start);
-  std::vector<double> create, rebuild_host;
-  for (int i = 0; i < 15; ++i) {
+  mask.reset();
+  // Made anew for each batch: the mask before is gone by then, and its memory may be used again.
+  std::vector<double> create, enqueue, rebuild_host;
+  for (int i = 0; i < 31; ++i) {
     start = Clock::now();
-    const BlockMask again = BlockMask::create(mask_mod, 1, 1, tokens, tokens, options);
+    {
+      const BlockMask again = BlockMask::create(mask_mod, 1, 1, tokens, tokens, options);
+      enqueue.push_back(ms_since(start));
+    }
     stream.synchronize();
     create.push_back(ms_since(start));
   }
+  mask = BlockMask::create(mask_mod, 1, 1, tokens, tokens, options);
   const BlockMaskRebuildOptions anew{stream.get(), {}, buffers};
-  const double rebuild = device_ms(stream, 30, [&] { mask.rebuild(anew); });
-  for (int i = 0; i < 30; ++i) {
+  const Times rebuild = device_times(stream, 31, [&] { mask->rebuild(anew); })[0];
+  std::vector<double> rebuild_and_wait;
+  for (int i = 0; i < 31; ++i) {
     start = Clock::now();
-    mask.rebuild(anew);
+    mask->rebuild(anew);
     rebuild_host.push_back(ms_since(start));
     stream.synchronize();
+    rebuild_and_wait.push_back(ms_since(start));
   }
-  const double graph = graph_ms(stream, 30, [&] { mask.rebuild(anew); });
-  const double bytes = static_cast<double>(mask.device_bytes());
+  const Times graph = graph_times(stream, 31, [&] { mask->rebuild(anew); });
   attnc::print(
       stdout,
-      "build {:<16} {:>8} tokens: {} {:.1f} ms; create and wait {:.3f} ms; rebuild {:.4f} ms on the device, {:.4f} ms "
-      "in a graph, {:.4f} ms on the host; {:.1f} MB; {} partial, {} full, {} rows over\n",
-      name, tokens, first ? "first use" : "first create", first_ms, median(create), rebuild, graph,
-      median(rebuild_host), bytes / 1e6, mask.partial_blocks(), mask.full_blocks(), mask.stats().overflowing_rows);
+      "build {:<16} {:>8} tokens: {} {:.1f} ms; create, free and wait {}, enqueued after {:.4f}; rebuild and wait {}; "
+      "rebuild {} on the device, {} in a graph, {:.4f} ms on the host; {:.1f} MB; {} partial, {} full, {} rows over\n",
+      name, tokens, first ? "first use" : "first create", first_ms, Times(create).text(), Times(enqueue).median,
+      Times(rebuild_and_wait).text(), rebuild.text(), graph.text(), Times(rebuild_host).median,
+      static_cast<double>(mask->device_bytes()) / 1e6, mask->partial_blocks(), mask->full_blocks(),
+      mask->stats().overflowing_rows);
   std::fflush(stdout);
 }
 
@@ -157,17 +185,16 @@ void time_attention(const char* name, const MaskMod& mask_mod, int tokens, int h
     attention.forward(view(0), view(1), view(2), view(3), forward);
   };
   for (int i = 0; i < 3; ++i) run(with), run(without);
-  const double tabled = device_ms(stream, 30, [&] { run(with); });
-  const double free_ms = device_ms(stream, 30, [&] { run(without); });
-  const double anew = device_ms(stream, 30, [&] {
-    mask.rebuild({stream.get(), {}, {&doc_value, 1}});
-    run(with);
-  });
+  const std::vector<Times> times = device_times(
+      stream, 51, [&] { run(with); }, [&] { run(without); },
+      [&] {
+        mask.rebuild({stream.get(), {}, {&doc_value, 1}});
+        run(with);
+      });
   attnc::print(
       stdout,
-      "attention {:<16} {:>7} tokens, documents of {:>5}: tables {:.4f} ms, no table {:.4f} ms ({:.3f}), rebuilt each "
-      "call {:.4f} ms\n",
-      name, tokens, mean_length, tabled, free_ms, free_ms / tabled, anew);
+      "attention {:<16} {:>7} tokens, documents of {:>5}: tables {}, no table {} ({:.3f}), rebuilt each call {}\n",
+      name, tokens, mean_length, times[0].text(), times[1].text(), times[1].median / times[0].median, times[2].text());
   std::fflush(stdout);
 }
 
@@ -181,8 +208,8 @@ int run() {
   const MaskMod causal = stock::causal(), document = stock::document() & stock::causal();
   bool first = true;
   for (const int tokens : {8192, 131072, 1 << 20}) {
-    time_build("document_causal", document, tokens, stream, first);
     time_build("causal", causal, tokens, stream, first);
+    time_build("document_causal", document, tokens, stream, false);
     first = false;
   }
   for (const auto& [tokens, heads] : {std::pair(8192, 16), std::pair(32768, 4), std::pair(131072, 1)})
