@@ -95,7 +95,7 @@ Entries mask_entries(MaskPurpose purpose) {
   switch (purpose) {
     case MaskPurpose::small:
       return {"small.cuh",
-              entry(mask_small_entry, 512, both, "attnc::block_mask::build_small<attnc::mods::Mask>(args, params);")};
+              entry(mask_small_entry, 512, both, "attnc::block_mask::decide_small<attnc::mods::Mask>(args, params);")};
     case MaskPurpose::bits:
       return {"bits.cuh",
               entry(mask_bits_entry, 512,
@@ -160,6 +160,10 @@ std::string make_block_table_source(TablePurpose purpose) {
     return "// Extremes of captured buffers, for the masks of attnc.\n#include \"block_mask/extrema.cuh\"\n\n" +
            entry(mask_extrema_entry, 1024, "const __grid_constant__ attnc::extrema::Arguments args",
                  "attnc::extrema::summarize(args);");
+  }
+  if (purpose == TablePurpose::small_lists) {
+    return "// Lists of few blocks, for the masks of attnc.\n#include \"block_mask/small_lists.cuh\"\n\n" +
+           entry(mask_small_lists_entry, 512, arguments, "attnc::block_mask::list_small(args);");
   }
   return "// Lists of blocks, for the masks of attnc.\n#include \"block_mask/lists.cuh\"\n\n" +
          entry(mask_count_entry, 128, arguments, "attnc::block_mask::count(args);") +

@@ -23,12 +23,15 @@ enum class MaskPurpose {
 };
 /// Programs that do not depend on the mask.
 enum class TablePurpose {
-  extrema,  ///< of captured buffers
-  lists,    ///< of a large mask
+  extrema,      ///< of captured buffers
+  small_lists,  ///< of a mask of few blocks
+  lists,        ///< of any mask
 };
 
-/// Entry points. A large mask is built by classify, decide, count, scan and fill, in this order.
+/// Entry points. A mask of few blocks is built by small and small_lists, a large one by classify, decide, count, scan
+/// and fill, in this order.
 inline constexpr std::string_view mask_small_entry = "attnc_mask_small";
+inline constexpr std::string_view mask_small_lists_entry = "attnc_mask_small_lists";
 inline constexpr std::string_view mask_classify_entry = "attnc_mask_classify";
 inline constexpr std::string_view mask_decide_entry = "attnc_mask_decide";
 inline constexpr std::string_view mask_bits_entry = "attnc_mask_bits";

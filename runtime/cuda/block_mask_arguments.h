@@ -22,19 +22,14 @@ struct MaskTally {
   std::int32_t overflowing_rows = 0;
 };
 
-struct MaskProgress {
-  std::int32_t ended = 0;
-  MaskTally tally;
-};
-
 struct MaskArguments {
   std::uint32_t* partial = nullptr;
   std::uint32_t* full = nullptr;
+  std::uint32_t* open = nullptr;
   MaskListArguments kv;
   MaskListArguments q;
   std::int32_t* work_order = nullptr;
   MaskTally* tally = nullptr;
-  MaskProgress* progress = nullptr;
   std::int32_t batch = 1;
   std::int32_t heads = 1;
   std::int32_t q_len = 0;
@@ -51,7 +46,7 @@ struct MaskArguments {
   std::int32_t separate_full_blocks = 1;
 };
 
-/// Of templates/block_mask/small.cuh and bits.cuh.
+/// Of templates/block_mask/small.cuh, small_lists.cuh and bits.cuh.
 inline constexpr int mask_small_threads = 512;
 inline constexpr int mask_small_words = 1024;
 inline constexpr int mask_small_rows = 1024;

@@ -132,15 +132,16 @@ struct DeviceMask::State {
     const int granule = extrema_granule(spec.block_size.q, spec.block_size.kv);
     const bool reads_buffers = !spec.program.buffers.empty();
     extrema_kernels = reads_buffers ? TableKernels::find(TablePurpose::extrema, device, spec.cache_dir) : nullptr;
-    lists = small ? nullptr : TableKernels::find(TablePurpose::lists, device, spec.cache_dir);
+    const TablePurpose list_purpose = small ? TablePurpose::small_lists : TablePurpose::lists;
+    lists = TableKernels::find(list_purpose, device, spec.cache_dir);
     std::vector<std::future<void>> others;
     if (reads_buffers && extrema_kernels == nullptr) {
       others.push_back(beside(
           [this] { extrema_kernels = TableKernels::get(TablePurpose::extrema, device, spec.cache_dir, spec.log); }));
     }
-    if (!small && lists == nullptr) {
+    if (lists == nullptr) {
       others.push_back(
-          beside([this] { lists = TableKernels::get(TablePurpose::lists, device, spec.cache_dir, spec.log); }));
+          beside([this, list_purpose] { lists = TableKernels::get(list_purpose, device, spec.cache_dir, spec.log); }));
     }
     if (has_bits()) {
       const auto get_bits = [this, granule] {
@@ -178,6 +179,7 @@ struct DeviceMask::State {
     const std::int64_t plane = kv_rows() * args.words;
     args.partial = carver.take<std::uint32_t>(plane);
     args.full = carver.take<std::uint32_t>(plane);
+    if (small) args.open = carver.take<std::uint32_t>(plane);
     const auto lists_of = [&](MaskListArguments& side, std::int64_t rows) {
       side.counts = carver.take<std::int32_t>(2 * rows);
       side.offsets = carver.take<std::int32_t>(2 * rows);
@@ -188,7 +190,6 @@ struct DeviceMask::State {
     if (!small) args.q.section_counts = carver.take<std::int32_t>(groups() * args.sections * 2 * args.kv_blocks);
     args.work_order = carver.take<std::int32_t>(kv_rows());
     args.tally = carver.take<MaskTally>(1);
-    args.progress = carver.take<MaskProgress>(1);
     own_extrema = reinterpret_cast<CUdeviceptr>(carver.take<std::byte>(own_extrema_bytes));
     if (has_bits()) bits = carver.take<std::uint32_t>(blocks() * block_bits_words);
     return carver.used();
@@ -244,11 +245,6 @@ DeviceMask::DeviceMask(DeviceMaskSpec spec, const ir::Bindings& bindings, void* 
   s.own_extrema_bytes = extrema_bytes(s.mask->source.layout, bindings);
   s.memory.allocate(s.carve(0), s.device.handle, s.device.ordinal, queue);
   s.carve(s.memory.get());
-  if (s.small) {
-    // From here on every build leaves it zero.
-    check(driver().memset_d32_async(reinterpret_cast<CUdeviceptr>(s.args.progress), 0, sizeof(MaskProgress) / 4, queue),
-          "building a block mask");
-  }
   build(bindings, stream);
 }
 
@@ -294,10 +290,11 @@ void DeviceMask::build(const ir::Bindings& bindings, void* stream) {
 
   State::Chain chain(s, queue, follows);
   void* with_params[] = {&args, params.bytes.data()};
+  void* without[] = {&args};
   if (s.small) {
     chain.launch(s.mask->small, s.kv_rows() * args.words, mask_small_threads, with_params);
+    chain.launch(s.lists->small_lists, 1, mask_small_threads, without);
   } else {
-    void* without[] = {&args};
     constexpr int warps = threads / 32;
     const std::int64_t squares = s.groups() * ceil_div(args.q_blocks, 32) * args.words;
     chain.launch(s.mask->classify, ceil_div(squares * (32 / args.rows_per_warp), warps), threads, with_params);

@@ -44,7 +44,7 @@ class TableKernels {
   /// Null if this process has not loaded them.
   static std::shared_ptr<const TableKernels> find(TablePurpose purpose, const DeviceInfo& device,
                                                   const std::string& cache_dir);
-  const CUfunction extrema, count, scan, fill;
+  const CUfunction extrema, small_lists, count, scan, fill;
 };
 
 /// What is printed for a mask. Functions of the other purposes are null.

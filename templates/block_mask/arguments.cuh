@@ -31,20 +31,14 @@ struct Tally {
   int32 overflowing_rows;
 };
 
-// Of a build in one launch: how many blocks of threads have ended, and what they counted. Zero between launches.
-struct Progress {
-  int32 ended;
-  Tally tally;
-};
-
 struct Arguments {
   uint32* partial;  // planes
   uint32* full;
+  uint32* open;  // plane, of few blocks only: those that were looked at
   Lists kv;
   Lists q;
   int32* work_order;  // [groups, q_blocks]: q blocks of a group, those with most kv blocks first
   Tally* tally;
-  Progress* progress;
   int32 batch;  // those the mask tells apart
   int32 heads;
   int32 q_len;
@@ -72,8 +66,5 @@ __forceinline__ int smaller(int a, int b) { return a < b ? a : b; }
 __forceinline__ int lowest_bit(uint32 bits) { return __ffs(static_cast<int>(bits)) - 1; }
 // Bits [0, count) set, for count of any sign and size.
 __forceinline__ uint32 low_bits(int count) { return count >= 32 ? ~0u : count <= 0 ? 0u : (1u << count) - 1; }
-
-// Planes that other blocks of threads have just written: from the L2 cache.
-__forceinline__ uint32 load_fresh(const uint32* at) { return *static_cast<const volatile uint32*>(at); }
 
 }  // namespace attnc::block_mask

@@ -55,57 +55,55 @@ __forceinline__ int64 most(int64 a, int64 b) { return a < b ? b : a; }
 // What a block of threads holds: the runs it summarises, and as many after them as the highest level reads.
 inline constexpr int held = runs_per_block + (1 << (max_levels - 1)) - 1;
 inline constexpr int level_threads = 128;
-static_assert(held <= level_threads && held <= 4 * (threads / 32), "a thread a run, a warp four runs");
+inline constexpr int lanes_per_run = 8;
+static_assert(held <= level_threads && held * lanes_per_run <= threads, "a thread a run, eight lanes a run");
 
-// The extremes of each held run, from elements of type T: all of a warp's loads first, since the call is nothing but
+// The extremes of each held run, from elements of type T: all of a thread's loads first, since the call is nothing but
 // waiting for them. Values fit T, so T's own ends stand for a run without elements.
 template <class T>
 __forceinline__ void summarize_runs(const Arguments& args, int64 start, int64 first_run, int64* minima, int64* maxima) {
-  constexpr bool wide = sizeof(T) == 8;
-  constexpr int runs = 4, per_lane = max_granule / 32;
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-  const auto element = static_cast<Element>(args.element);
-  T values[runs][per_lane] = {};
-  bool there[runs][per_lane];
-#pragma unroll
-  for (int i = 0; i < runs * per_lane; ++i) {
-    const int in_run = i % per_lane * 32 + lane;
-    const int64 at = (first_run + warp + i / per_lane * (threads / 32)) * args.granule + in_run;
-    there[i / per_lane][i % per_lane] = in_run < args.granule && at < args.extent;
-    if (there[i / per_lane][i % per_lane])
-      values[i / per_lane][i % per_lane] = static_cast<const T*>(args.source)[start + at * args.stride_elems];
-  }
+  constexpr int loads = max_granule / lanes_per_run;
+  const int run = static_cast<int>(threadIdx.x) / lanes_per_run, lane = static_cast<int>(threadIdx.x) % lanes_per_run;
+  const int64 first = (first_run + run) * args.granule;
+  const int64 there = least(args.granule, args.extent - first);
+  const int count = static_cast<int>(there) - lane;  // this lane's elements are those at 0, 8, 16, ... below it
+  const T* from = static_cast<const T*>(args.source) + start + (first + lane) * args.stride_elems;
+  const int64 step = lanes_per_run * args.stride_elems;
   using Value = decltype(T{} + 0);
   constexpr Value top = static_cast<Value>(~(1ull << (sizeof(Value) * 8 - 1))), bottom = -top - 1;
-#pragma unroll
-  for (int run = 0; run < runs; ++run) {
-    Value lo = top, hi = bottom;
-#pragma unroll
-    for (int i = 0; i < per_lane; ++i) {
-      Value value = values[run][i];
+  Value lo = top, hi = bottom;
+  if constexpr (sizeof(T) == 1) {  // rare, and a user waits for the compiler
+    const auto element = static_cast<Element>(args.element);
+#pragma unroll 1
+    for (int i = 0; i < count; i += lanes_per_run, from += step) {
+      Value value = *from;
       if (element == Element::i8) value = static_cast<int8>(value);
       if (element == Element::boolean) value = value != 0;
-      if (!there[run][i]) continue;
       lo = value < lo ? value : lo;
       hi = value > hi ? value : hi;
     }
-    if constexpr (wide) {
+  } else {
+    T values[loads] = {};
+#pragma unroll
+    for (int i = 0; i < loads; ++i)
+      if (i * lanes_per_run < count) values[i] = from[i * step];
+#pragma unroll
+    for (int i = 0; i < loads; ++i) {
+      if (i * lanes_per_run >= count) continue;
+      lo = values[i] < lo ? values[i] : lo;
+      hi = values[i] > hi ? values[i] : hi;
+    }
+  }
 #pragma unroll 1
-      for (int distance = 16; distance > 0; distance /= 2) {
-        const Value other_lo = __shfl_xor_sync(0xffffffffu, lo, distance);
-        const Value other_hi = __shfl_xor_sync(0xffffffffu, hi, distance);
-        lo = other_lo < lo ? other_lo : lo;
-        hi = other_hi > hi ? other_hi : hi;
-      }
-    } else {
-      lo = __reduce_min_sync(0xffffffffu, lo);
-      hi = __reduce_max_sync(0xffffffffu, hi);
-    }
-    const int held_run = warp + run * (threads / 32);
-    if (lane == 0 && held_run < held) {
-      minima[held_run] = lo;
-      maxima[held_run] = hi;
-    }
+  for (int distance = lanes_per_run / 2; distance > 0; distance /= 2) {
+    const Value other_lo = __shfl_xor_sync(0xffffffffu, lo, distance);
+    const Value other_hi = __shfl_xor_sync(0xffffffffu, hi, distance);
+    lo = other_lo < lo ? other_lo : lo;
+    hi = other_hi > hi ? other_hi : hi;
+  }
+  if (lane == 0 && run < held) {
+    minima[run] = lo;
+    maxima[run] = hi;
   }
 }
 

@@ -71,6 +71,8 @@ TEST(BlockMaskCompile, EveryTarget) {
                                               {cuda::mask_extrema_entry}, target, "extrema");
     expect_compiles(cuda::make_block_table_source(cuda::TablePurpose::lists),
                     {cuda::mask_count_entry, cuda::mask_scan_entry, cuda::mask_fill_entry}, target, "lists");
+    expect_compiles(cuda::make_block_table_source(cuda::TablePurpose::small_lists), {cuda::mask_small_lists_entry},
+                    target, "small lists");
     RecordProperty(target, attnc::format("{:.0f} ms, {:.0f} ms", mask_ms, extrema_ms));
   }
 }
@@ -92,7 +94,8 @@ TEST(BlockMaskCompile, RandomMasks) {
 TEST(BlockMaskLayout, HostAndDeviceAgree) {
   if (!has_nvrtc()) GTEST_SKIP() << "no NVRTC";
   std::string source =
-      "#include \"block_mask/bits.cuh\"\n#include \"block_mask/extrema.cuh\"\n#include \"block_mask/small.cuh\"\n";
+      "#include \"block_mask/bits.cuh\"\n#include \"block_mask/extrema.cuh\"\n#include \"block_mask/small.cuh\"\n"
+      "#include \"block_mask/small_lists.cuh\"\n";
 #define ATTNC_SAME(space, device, host, field)                                                                         \
   source += attnc::format("static_assert(__INTADDR__(&(((attnc::{0}::{1}*)0)->{2})) == {3}, \"{1}::{2}\");\n", #space, \
                           #device, #field, offsetof(cuda::host, field))
@@ -102,7 +105,7 @@ TEST(BlockMaskLayout, HostAndDeviceAgree) {
   ATTNC_SAME(block_mask, Arguments, MaskArguments, q);
   ATTNC_SAME(block_mask, Arguments, MaskArguments, work_order);
   ATTNC_SAME(block_mask, Arguments, MaskArguments, tally);
-  ATTNC_SAME(block_mask, Arguments, MaskArguments, progress);
+  ATTNC_SAME(block_mask, Arguments, MaskArguments, open);
   ATTNC_SAME(block_mask, Arguments, MaskArguments, batch);
   ATTNC_SAME(block_mask, Arguments, MaskArguments, heads);
   ATTNC_SAME(block_mask, Arguments, MaskArguments, q_len);
@@ -127,8 +130,6 @@ TEST(BlockMaskLayout, HostAndDeviceAgree) {
   ATTNC_SAME(block_mask, Tally, MaskTally, evaluated_partial);
   ATTNC_SAME(block_mask, Tally, MaskTally, full);
   ATTNC_SAME(block_mask, Tally, MaskTally, overflowing_rows);
-  ATTNC_SAME(block_mask, Progress, MaskProgress, ended);
-  ATTNC_SAME(block_mask, Progress, MaskProgress, tally);
   ATTNC_SAME(extrema, Arguments, ExtremaArguments, source);
   ATTNC_SAME(extrema, Arguments, ExtremaArguments, minima);
   ATTNC_SAME(extrema, Arguments, ExtremaArguments, maxima);
@@ -150,8 +151,10 @@ TEST(BlockMaskLayout, HostAndDeviceAgree) {
                           sizeof(cuda::ExtremaArguments));
   source += attnc::format(
       "static_assert(attnc::block_mask::small_threads == {} && attnc::block_mask::small_words == {} && "
-      "attnc::block_mask::small_rows == {} && attnc::block_mask::bits_threads == {}, \"small\");\n",
-      cuda::mask_small_threads, cuda::mask_small_words, cuda::mask_small_rows, cuda::mask_bits_threads);
+      "attnc::block_mask::small_rows == {} && attnc::block_mask::decide_threads == {} && "
+      "attnc::block_mask::bits_threads == {}, \"small\");\n",
+      cuda::mask_small_threads, cuda::mask_small_words, cuda::mask_small_rows, cuda::mask_small_threads,
+      cuda::mask_bits_threads);
   source += attnc::format(
       "static_assert(attnc::extrema::threads == {} && attnc::extrema::runs_per_block == {}, \"launch\");\n",
       cuda::extrema_threads, cuda::extrema_runs_per_block);
