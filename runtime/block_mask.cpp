@@ -126,6 +126,8 @@ struct BlockMaskFactory {
     spec.block_size = state.block_size;
     spec.separate_full_blocks = options.separate_full_blocks;
     spec.max_list_bytes = options.max_list_bytes;
+    spec.element_bits = options.element_bits;
+    spec.max_bit_bytes = options.max_bit_bytes;
     spec.cache_dir = options.cache_dir;
     spec.log = options.log;
     return spec;

@@ -23,6 +23,14 @@ struct BlockSize {
   bool operator==(const BlockSize&) const = default;
 };
 
+/// Whether the elements of partial blocks are kept as bits, 2 KB a block, for kernels that would otherwise evaluate the
+/// mask anew in each head (today the Hopper kernel, bf16 and f16).
+enum class ElementBits {
+  automatic,  ///< where the mask is dear to evaluate and no run of keys in each row
+  always,     ///< wherever they can be
+  never,
+};
+
 struct BlockMaskOptions {
   BlockSize block_size{};         ///< each 16 to 512, a multiple of 16
   Device device = Device::cpu();  ///< that of the Attention the mask is for
@@ -34,6 +42,12 @@ struct BlockMaskOptions {
   /// of a mask never need more than 4 bytes a block, and less memory is taken if that is less. A row of blocks whose
   /// list does not fit is treated as all partial: attention stays right and gets slower (stats().overflowing_rows).
   std::int64_t max_list_bytes = std::int64_t{16} << 20;
+  /// CUDA: elements as bits, for blocks of 128 x 128 whose lists have room for every block. They are those of the time
+  /// of create() or rebuild(), and used by forward calls with the same mask_mod over the same captures; other calls
+  /// evaluate their mask_mod as ever.
+  ElementBits element_bits = ElementBits::automatic;
+  /// CUDA: room for them, 2 KB for every block of the matrix, partial or not; a mask that needs more has none.
+  std::int64_t max_bit_bytes = std::int64_t{64} << 20;
   std::string cache_dir{};  ///< CUDA: as AttentionOptions
   LogCallback log{};        ///< CUDA: told of compiles; none: silent
 };

@@ -7,6 +7,7 @@
 #include "compiler/bounds/bounds.h"
 #include "compiler/cuda/embedded_templates.h"
 #include "compiler/cuda/functions.h"
+#include "compiler/cuda/kernel_source.h"
 #include "compiler/ir/print.h"
 #include "dsl/format.h"
 
@@ -153,6 +154,15 @@ BlockMaskSource make_block_mask_source(const ir::Program& program, int granule, 
       print_classifier(classifier, program, params, buffers, options), print_layout_checks(captures, "Mask"),
       entries.text);
   return source;
+}
+
+bool is_dear_to_evaluate(const ir::Program& program, const plan::Target& target) {
+  constexpr int dear_keep_cost = 6;  // operations an element; unpacking takes about two
+  KernelRequest request;
+  request.block_table = true;
+  request.target = target;
+  const ModsTraits traits = make_kernel_source(program, request, false).traits;
+  return traits.mask_kind == MaskKind::general && traits.keep_cost >= dear_keep_cost;
 }
 
 std::string make_block_table_source(TablePurpose purpose) {

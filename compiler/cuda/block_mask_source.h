@@ -52,6 +52,10 @@ int extrema_granule(int q_block, int kv_block);
 BlockMaskSource make_block_mask_source(const ir::Program& program, int granule, MaskPurpose purpose,
                                        bool canonical_names = false, bool line_directives = true);
 
+/// Whether kernels had better read the mask's elements as bits than evaluate them: the mask is no run of keys in each
+/// row, and costs more to evaluate than to unpack.
+bool is_dear_to_evaluate(const ir::Program& program, const plan::Target& target);
+
 /// A program that is the same for every mask.
 std::string make_block_table_source(TablePurpose purpose);
 

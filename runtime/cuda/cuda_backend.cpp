@@ -11,6 +11,7 @@
 #include "runtime/backend.h"
 #include "runtime/cuda/block_tables.h"
 #include "runtime/cuda/device.h"
+#include "runtime/cuda/device_mask.h"
 #include "runtime/cuda/explain.h"
 #include "runtime/cuda/extrema.h"
 #include "runtime/cuda/kernel_store.h"
@@ -75,7 +76,7 @@ bool suits_hopper_kernel(const DeviceInfo& device, const ForwardCall& call) {
 
 class CudaBackend final : public Backend {
  public:
-  explicit CudaBackend(const VariantSpec& spec) : spec_(spec) {}
+  explicit CudaBackend(const VariantSpec& spec) : spec_(spec), mask_(spec_.program) {}
 
   void prepare() override {
     Live& live = this->live();
@@ -117,11 +118,15 @@ class CudaBackend final : public Backend {
     if (choice.block_table) choice.kv_block = kv_granule(*call.block_mask);
     choice.aligned = row_alignment_bytes(call) >= 16;
     choice.tensor_maps = !live.has_two_kernels || (choice.aligned && suits_hopper_kernel(live.device, call));
+    const std::uint32_t* bits =
+        choice.block_table && choice.tensor_maps && live.has_two_kernels ? element_bits(call) : nullptr;
+    choice.bit_mask = bits != nullptr;
     const LoadedKernel& kernel = loaded(live, choice, call);
 
     ForwardArguments args = pack_arguments(call);
     if (choice.block_table)
       args.blocks = device_tables(*call.block_mask, live.device, static_cast<CUstream>(call.stream));
+    args.mask_bits = bits;
     ParamBytes params;
     const ParamLayout& layout = kernel.layout();
     ForwardQueue queue;
@@ -174,6 +179,12 @@ class CudaBackend final : public Backend {
     return *live_;
   }
 
+  /// The elements of the call's partial blocks, where its block mask keeps those of this variant's mask_mod.
+  const std::uint32_t* element_bits(const ForwardCall& call) const {
+    const DeviceMask* built = BlockMaskAccess::built_on_device(*call.block_mask);
+    return built != nullptr ? built->bits(mask_, call.bindings) : nullptr;
+  }
+
   const LoadedKernel& loaded(Live& live, const KernelChoice& choice, const ForwardCall& call) {
     if (const LoadedKernel* kernel = live.kernels.find(choice)) return *kernel;
     if (is_capturing(static_cast<CUstream>(call.stream))) {
@@ -186,6 +197,7 @@ class CudaBackend final : public Backend {
   }
 
   const VariantSpec spec_;
+  const MaskIdentity mask_;
   std::once_flag once_;
   std::optional<Live> live_;
 };

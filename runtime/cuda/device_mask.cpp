@@ -74,8 +74,11 @@ struct DeviceMask::State {
   std::shared_ptr<const MaskKernels> mask, bits_kernels;
   std::shared_ptr<const TableKernels> lists, extrema_kernels;
   MaskArguments args;
+  bool bits_wanted = false;
   std::uint32_t* bits = nullptr;
-  bool small = false;  ///< few enough blocks for one launch
+  MaskIdentity identity;     ///< with bits
+  ir::Bindings bits_are_of;  ///< the captures they were made from
+  bool small = false;        ///< few enough blocks for one launch
   bool may_overlap = false;
   CUdeviceptr own_extrema = 0;  ///< in `memory`
   std::int64_t own_extrema_bytes = 0;
@@ -122,9 +125,11 @@ struct DeviceMask::State {
     may_overlap = can_overlap_launches(device);
   }
 
-  /// Bits need every partial block's place in the lists to be its own.
-  bool has_bits() const {
-    return spec.element_bits && spec.block_size == BlockSize{128, 128} && args.kv.capacity >= blocks();
+  /// Bits need every partial block's place in the lists to be its own, and a kernel that reads them.
+  bool may_have_bits() const {
+    return spec.element_bits != ElementBits::never && device.target.arch == 90 &&
+           spec.block_size == BlockSize{128, 128} && args.kv.capacity >= blocks() &&
+           blocks() <= spec.max_bit_bytes / (block_bits_words * 4);
   }
 
   /// Programs that are not loaded yet are made side by side; the other threads work in this one's context.
@@ -143,17 +148,22 @@ struct DeviceMask::State {
       others.push_back(
           beside([this, list_purpose] { lists = TableKernels::get(list_purpose, device, spec.cache_dir, spec.log); }));
     }
-    if (has_bits()) {
-      const auto get_bits = [this, granule] {
-        bits_kernels = MaskKernels::get(spec.program, granule, MaskPurpose::bits, device, spec.cache_dir, spec.log);
-      };
-      if (MaskKernels::is_loaded(spec.program, granule, MaskPurpose::bits, device, spec.cache_dir))
-        get_bits();
-      else
-        others.push_back(beside(get_bits));
+    const MaskPurpose purpose = small ? MaskPurpose::small : MaskPurpose::large;
+    mask = MaskKernels::find(spec.program, granule, purpose, device, spec.cache_dir);
+    if (may_have_bits()) {
+      bits_wanted = spec.element_bits == ElementBits::always ||
+                    (mask != nullptr ? mask->is_dear : is_dear_to_evaluate(spec.program, device.target));
     }
-    mask = MaskKernels::get(spec.program, granule, small ? MaskPurpose::small : MaskPurpose::large, device,
-                            spec.cache_dir, spec.log);
+    if (bits_wanted) {
+      bits_kernels = MaskKernels::find(spec.program, granule, MaskPurpose::bits, device, spec.cache_dir);
+      if (bits_kernels == nullptr) {
+        others.push_back(beside([this, granule] {
+          bits_kernels = MaskKernels::get(spec.program, granule, MaskPurpose::bits, device, spec.cache_dir, spec.log);
+        }));
+      }
+      identity = MaskIdentity(spec.program);
+    }
+    if (mask == nullptr) mask = MaskKernels::get(spec.program, granule, purpose, device, spec.cache_dir, spec.log);
     for (auto& other : others) other.get();
   }
 
@@ -191,7 +201,7 @@ struct DeviceMask::State {
     args.work_order = carver.take<std::int32_t>(kv_rows());
     args.tally = carver.take<MaskTally>(1);
     own_extrema = reinterpret_cast<CUdeviceptr>(carver.take<std::byte>(own_extrema_bytes));
-    if (has_bits()) bits = carver.take<std::uint32_t>(blocks() * block_bits_words);
+    if (bits_wanted) bits = carver.take<std::uint32_t>(blocks() * block_bits_words);
     return carver.used();
   }
 
@@ -313,6 +323,7 @@ void DeviceMask::build(const ir::Bindings& bindings, void* stream) {
     const int slices =
         static_cast<int>(std::clamp<std::int64_t>(8 * s.device.multiprocessors / s.kv_rows(), 1, args.kv_blocks));
     chain.launch(s.bits_kernels->bits, s.kv_rows(), mask_bits_threads, with_bits, slices);
+    s.bits_are_of = bindings;
   }
   s.last_stream = queue;
 }
@@ -335,7 +346,10 @@ BlockTableArgument DeviceMask::argument() const {
   return argument;
 }
 
-const std::uint32_t* DeviceMask::bits() const { return state_->bits; }
+const std::uint32_t* DeviceMask::bits(const MaskIdentity& mask, const ir::Bindings& bindings) const {
+  const State& s = *state_;
+  return s.bits != nullptr && s.identity.same(s.bits_are_of, mask, bindings) ? s.bits : nullptr;
+}
 
 std::int64_t DeviceMask::device_bytes() const { return state_->memory.bytes() + state_->grown_extrema.bytes(); }
 

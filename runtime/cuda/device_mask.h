@@ -12,6 +12,7 @@
 #include "runtime/attention.h"
 #include "runtime/block_mask.h"
 #include "runtime/cuda/launch_arguments.h"
+#include "runtime/cuda/mask_identity.h"
 
 namespace attnc::cuda {
 
@@ -23,7 +24,8 @@ struct DeviceMaskSpec {
   BlockSize block_size;
   bool separate_full_blocks = true;
   std::int64_t max_list_bytes = 0;  ///< see BlockMaskOptions
-  bool element_bits = false;        ///< the elements of partial blocks are wanted as bits, if the lists hold all blocks
+  ElementBits element_bits = ElementBits::automatic;
+  std::int64_t max_bit_bytes = 0;
   std::string cache_dir;
   LogCallback log;
 };
@@ -61,8 +63,9 @@ class DeviceMask {
   const DeviceMaskSpec& spec() const;
   /// The kernels' argument. Broadcasts over what the mask does not tell apart.
   BlockTableArgument argument() const;
-  /// The elements of partial blocks (ForwardArguments::mask_bits); null where there are none.
-  const std::uint32_t* bits() const;
+  /// The elements of partial blocks (ForwardArguments::mask_bits), for a call whose mask is `mask` over `bindings`;
+  /// null where there are none, or those of another mask.
+  const std::uint32_t* bits(const MaskIdentity& mask, const ir::Bindings& bindings) const;
   std::int64_t device_bytes() const;
 
   /// Reads back; waits for the stream of the last build.

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "compiler/cuda/block_mask_source.h"
 #include "compiler/cuda/kernel_source.h"
 #include "dsl/format.h"
 #include "runtime/cuda/compile.h"
@@ -65,12 +66,25 @@ std::string disassemble(const std::string& cubin) {
       "attnc: explain sass: no disassembler found; install nvdisasm (part of the CUDA toolkit) and put it on PATH");
 }
 
+/// The plan of a call without a block mask, and whether block masks of this mask_mod keep elements as bits.
+std::string explain_plan(const VariantSpec& spec, const KernelRequest& request) {
+  std::string text = plan::print(make_kernel_source(spec.program, request).plan) + "\n";
+  if (spec.program.mask == ir::no_value || request.target.arch != 90) return text;
+  KernelRequest with_bits = request;
+  with_bits.block_table = true;
+  with_bits.bit_mask = is_dear_to_evaluate(spec.program, request.target);
+  const plan::TilePlan plan = make_kernel_source(spec.program, with_bits).plan;
+  text += attnc::format("with a BlockMask of 128 x 128 blocks (elements of partial blocks {}):\n{}\n",
+                        plan.bit_mask ? "as bits: the mask is dear to evaluate" : "evaluated", plan::print(plan));
+  return text;
+}
+
 }  // namespace
 
 std::string explain(const VariantSpec& spec, std::string_view stage, std::string_view target_name) {
   const plan::Target target = plan::target_from_name(target_name);
   const KernelRequest request = make_request(spec, KernelChoice{}, target);
-  if (stage == "plan") return plan::print(make_kernel_source(spec.program, request).plan) + "\n";
+  if (stage == "plan") return explain_plan(spec, request);
   if (stage == "signature") {
     return make_signature(spec.program, request, nvrtc().version_text(), compile_options(target));
   }

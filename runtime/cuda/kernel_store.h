@@ -24,9 +24,10 @@ struct KernelChoice {
   int kv_block = 128;       ///< 16, 32, 64 or 128: the power of two in the table's block; 128 without a table
   bool aligned = true;      ///< rows start at multiples of 16 bytes
   bool tensor_maps = true;  ///< the Hopper kernel may be used; elsewhere it makes no difference and stays true
+  bool bit_mask = false;    ///< the table comes with the elements of partial blocks as bits
 
   std::size_t index() const;
-  static constexpr std::size_t count = 32;
+  static constexpr std::size_t count = 64;
 };
 
 class KernelStore {

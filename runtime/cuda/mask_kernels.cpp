@@ -161,14 +161,15 @@ std::shared_ptr<const MaskKernels> MaskKernels::get(const ir::Program& program, 
   });
 }
 
-bool MaskKernels::is_loaded(const ir::Program& program, int granule, MaskPurpose purpose, const DeviceInfo& device,
-                            const std::string& cache_dir) {
-  return find_loaded<MaskKernels>(MaskKey{purpose, device.ordinal, granule, cache_dir, program}) != nullptr;
+std::shared_ptr<const MaskKernels> MaskKernels::find(const ir::Program& program, int granule, MaskPurpose purpose,
+                                                     const DeviceInfo& device, const std::string& cache_dir) {
+  return find_loaded<MaskKernels>(MaskKey{purpose, device.ordinal, granule, cache_dir, program});
 }
 
 MaskKernels::MaskKernels(const ir::Program& program, int granule, MaskPurpose purpose, const DeviceInfo& device,
                          const std::string& cache_dir, const LogCallback& log)
-    : source(make_block_mask_source(program, granule, purpose)),
+    : is_dear(is_dear_to_evaluate(program, device.target)),
+      source(make_block_mask_source(program, granule, purpose)),
       library_(make_block_mask_signature(program, granule, purpose, device.target, nvrtc().version_text(),
                                          compile_options(device.target)),
                source.text, device, cache_dir, log),

@@ -53,9 +53,10 @@ class MaskKernels {
   static std::shared_ptr<const MaskKernels> get(const ir::Program& program, int granule, MaskPurpose purpose,
                                                 const DeviceInfo& device, const std::string& cache_dir,
                                                 const LogCallback& log);
-  /// Whether this process has them.
-  static bool is_loaded(const ir::Program& program, int granule, MaskPurpose purpose, const DeviceInfo& device,
-                        const std::string& cache_dir);
+  /// Null if this process has not loaded them.
+  static std::shared_ptr<const MaskKernels> find(const ir::Program& program, int granule, MaskPurpose purpose,
+                                                 const DeviceInfo& device, const std::string& cache_dir);
+  const bool is_dear;  ///< is_dear_to_evaluate()
   const BlockMaskSource source;
 
  private:

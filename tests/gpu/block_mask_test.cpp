@@ -11,6 +11,7 @@
 #include "dsl/format.h"
 #include "dsl/stock.h"
 #include "runtime/backend.h"
+#include "runtime/block_mask_exact.h"
 #include "runtime/cuda/device_mask.h"
 #include "runtime/validate.h"
 #include "tests/block_mask/brute_force.h"
@@ -288,6 +289,155 @@ TEST(DeviceMask, ListsThatDoNotFitAreStillRight) {
   EXPECT_EQ(problem.check(mod.score, mod.mask), "");
   EXPECT_GT(mask.stats().overflowing_rows, 0);
   EXPECT_EQ(mask.full_blocks(), 28);
+}
+
+/// The bits of every partial block against the interpreter.
+void expect_bits(const BlockMask& mask, const ir::Program& program, const ir::Bindings& bindings,
+                 const std::string& what) {
+  const cuda::DeviceMask& built = *BlockMaskAccess::built_on_device(mask);
+  const std::vector<std::uint32_t> bits = built.download_bits();
+  const cuda::DeviceMaskLists lists = built.download_lists(false);
+  ASSERT_FALSE(bits.empty()) << what;
+  const auto elements = interpret_mask(program, bindings, mask.q_len(), mask.kv_len());
+  const int heads = built.spec().heads, q_blocks = mask.q_blocks();
+  for (std::size_t row = 0; row < lists.counts.size() / 2; ++row)
+    for (int i = 0; i < lists.counts[row]; ++i) {
+      const int entry = lists.offsets[row] + i, kv_first = lists.indices[static_cast<std::size_t>(entry)] * 128;
+      const int group = static_cast<int>(row) / q_blocks, q_first = static_cast<int>(row) % q_blocks * 128;
+      for (int r = 0; r < 128; ++r) {
+        const int keys = q_first + r < mask.q_len() ? std::min(mask.kv_len() - kv_first, 128) : 0;
+        std::vector<std::int32_t> q_idx(static_cast<std::size_t>(keys), q_first + r), kv_idx(q_idx.size());
+        for (std::size_t k = 0; k < kv_idx.size(); ++k) kv_idx[k] = kv_first + static_cast<int>(k);
+        std::vector<std::uint8_t> kept(128, 0);
+        if (keys > 0) elements->points(group / heads, group % heads, keys, q_idx.data(), kv_idx.data(), kept.data());
+        for (std::size_t k = 0; k < 128; ++k) {
+          const std::size_t word = (static_cast<std::size_t>(entry) * 128 + static_cast<std::size_t>(r)) * 4 + k / 32;
+          ASSERT_EQ(bits[word] >> (k % 32) & 1, kept[k] != 0 ? 1u : 0u)
+              << what << ", row " << row << " entry " << i << " element " << r << ", " << k;
+        }
+      }
+    }
+}
+
+/// Forward calls that tell whether their kernel read bits.
+AttentionOptions with_plan_log(const ModCase& mod, const ProblemSpec& spec, std::string& plan) {
+  AttentionOptions options = counting_options(mod, spec, std::make_shared<std::atomic<int>>(0));
+  options.log = [&plan](std::string_view category, std::string_view message) {
+    if (category == "plan") plan = message;
+  };
+  return options;
+}
+
+bool is_hopper() { return cuda::device_info(0).target.arch == 90; }
+
+TEST(DeviceMask, ElementsAsBits) {
+  ATTNC_REQUIRE_GPU();
+  if (!is_hopper()) GTEST_SKIP() << "no kernel of this device reads bits";
+  const Stream stream;
+  for (const ModCase& mod : mask_cases())
+    for (const int head_dim : {64, 128}) {
+      if (head_dim == 128 && mod.name != "neighborhood" && mod.name != "document_causal") continue;
+      Problem problem({.dtype = DType::bf16,
+                       .batch = 2,
+                       .q_heads = 4,
+                       .kv_heads = 2,
+                       .q_len = 700,
+                       .kv_len = 900,
+                       .head_dim = head_dim,
+                       .head_dim_v = head_dim});
+      if (mod.bind) mod.bind(problem);
+      DeviceProblem device(problem, mod);
+      BlockMaskOptions options;
+      options.device = Device::cuda();
+      options.stream = stream.get();
+      options.params = device.params;
+      options.buffers = device.buffers;
+      options.element_bits = ElementBits::always;
+      const BlockMask mask = BlockMask::create(mod.mask, 2, 4, 700, 900, options);
+      const ir::Program declared = ir::lower({}, mod.mask), program = passes::canonicalize(declared);
+      if (program.mask != ir::no_value && head_dim == 64) {
+        const std::vector<BufferValue> buffers = problem.buffer_values(declared);
+        const std::vector<ParamValue> params = problem.param_values(declared);
+        expect_bits(mask, program, bind_captures(program, declared, params, buffers, "test"), mod.name);
+        if (HasFatalFailure()) return;
+      }
+      std::string plan;
+      const Attention attention(with_plan_log(mod, problem.spec, plan));
+      device.forward(attention, &mask, stream.get());
+      stream.synchronize();
+      device.download(problem);
+      EXPECT_EQ(problem.check(mod.score, mod.mask), "") << mod.name;
+      EXPECT_EQ(plan.find("bit_mask=true") != std::string::npos, program.mask != ir::no_value) << mod.name << plan;
+    }
+}
+
+TEST(DeviceMask, BitsFollowARebuildAndServeTheirOwnMaskAlone) {
+  ATTNC_REQUIRE_GPU();
+  if (!is_hopper()) GTEST_SKIP() << "no kernel of this device reads bits";
+  constexpr int tokens = 1000;
+  const Stream stream;
+  const ModCase mod{"document_causal", stock::soft_cap(30.0f), stock::document() & stock::causal(), {}};
+  Problem problem({.dtype = DType::bf16, .batch = 1, .q_heads = 2, .kv_heads = 2, .q_len = tokens, .kv_len = tokens});
+  auto* doc = static_cast<std::int32_t*>(
+      problem.buffers.emplace("doc", GuardedTensor::create(DType::i32, {tokens})).first->second.view.data);
+  std::fill(doc, doc + tokens, 0);
+  DeviceProblem device(problem, mod);
+  BlockMaskOptions options;
+  options.device = Device::cuda();
+  options.stream = stream.get();
+  options.buffers = device.buffers;
+  options.element_bits = ElementBits::always;
+  BlockMask mask = BlockMask::create(mod.mask, 1, 1, tokens, tokens, options);
+  std::string plan;
+  const Attention attention(with_plan_log(mod, problem.spec, plan));
+  const ir::Program declared = ir::lower({}, mod.mask), program = passes::canonicalize(declared);
+  for (std::uint64_t round = 1; round <= 4; ++round) {
+    const std::vector<std::int32_t> documents = cut(tokens, 100, round);
+    std::copy(documents.begin(), documents.end(), doc);
+    {
+      const GpuScope scope;
+      check(driver().memcpy_htod_async(reinterpret_cast<cuda::CUdeviceptr>(device.buffers.at(0).view.data), doc,
+                                       tokens * sizeof(std::int32_t), stream.get()),
+            "cutting documents anew");
+    }
+    stream.synchronize();
+    mask.rebuild({.stream = stream.get(), .buffers = device.buffers});
+    const std::vector<BufferValue> buffers = problem.buffer_values(declared);
+    expect_bits(mask, program, bind_captures(program, declared, {}, buffers, "test"), attnc::format("round {}", round));
+    if (HasFatalFailure()) return;
+    device.forward(attention, &mask, stream.get());
+    stream.synchronize();
+    device.download(problem);
+    EXPECT_EQ(problem.check(mod.score, mod.mask), "") << "round " << round;
+    EXPECT_NE(plan.find("bit_mask=true"), std::string::npos) << plan;
+  }
+  // Bits of the documents, over the same blocks, are none of a narrower mask's.
+  const ModCase narrower{"narrower", {}, mod.mask & stock::sliding_window(40), {}};
+  const Attention other(with_plan_log(narrower, problem.spec, plan));
+  device.forward(other, &mask, stream.get());
+  stream.synchronize();
+  device.download(problem);
+  EXPECT_EQ(problem.check(narrower.score, narrower.mask), "");
+  EXPECT_NE(plan.find("bit_mask=false"), std::string::npos) << plan;
+}
+
+TEST(DeviceMask, BitsAreKeptWhereTheyPay) {
+  ATTNC_REQUIRE_GPU();
+  if (!is_hopper()) GTEST_SKIP() << "no kernel of this device reads bits";
+  const Stream stream;
+  const auto keeps = [&](const MaskMod& mask_mod, BlockMaskOptions options) {
+    options.device = Device::cuda();
+    options.stream = stream.get();
+    const BlockMask mask = BlockMask::create(mask_mod, 1, 1, 3136, 3136, options);
+    return !BlockMaskAccess::built_on_device(mask)->download_bits().empty();
+  };
+  const MaskMod dear = stock::neighborhood(56, 5);
+  EXPECT_TRUE(keeps(dear, {}));
+  EXPECT_FALSE(keeps(stock::causal(), {}));
+  EXPECT_TRUE(keeps(stock::causal(), {.element_bits = ElementBits::always}));
+  EXPECT_FALSE(keeps(dear, {.element_bits = ElementBits::never}));
+  EXPECT_FALSE(keeps(dear, {.max_bit_bytes = 25 * 25 * 2048 - 1}));
+  EXPECT_FALSE(keeps(dear, {.block_size = {64, 64}, .element_bits = ElementBits::always}));
 }
 
 /// Attention over masks that came about in every way there is.

@@ -198,6 +198,52 @@ void time_attention(const char* name, const MaskMod& mask_mod, int tokens, int h
   std::fflush(stdout);
 }
 
+/// A mask that is dear to evaluate, over a grid of 56 x 56 places: without a table, with one, and with its elements as
+/// bits.
+void time_neighborhood(const Stream& stream) {
+  constexpr int batch = 8, heads = 12, tokens = 3136, head_dim = 64;
+  const std::size_t elements = static_cast<std::size_t>(batch) * heads * tokens * head_dim;
+  std::mt19937 random(3);
+  std::vector<std::uint16_t> values(elements);
+  for (auto& value : values) value = static_cast<std::uint16_t>(0x3f00 + random() % 0x80 + (random() & 1) * 0x8000);
+  std::vector<DeviceBytes> tensors;
+  for (int i = 0; i < 4; ++i) {
+    tensors.emplace_back(elements * 2);
+    tensors.back().write(values.data(), elements * 2);
+  }
+  const auto view = [&](int i) {
+    return TensorView(tensors[static_cast<std::size_t>(i)].data(), DType::bf16, {batch, heads, tokens, head_dim});
+  };
+  AttentionOptions attention_options;
+  attention_options.mask_mod = stock::neighborhood(56, 5);
+  attention_options.dtype = DType::bf16;
+  attention_options.device = Device::cuda();
+  const Attention attention(attention_options);
+  BlockMaskOptions options;
+  options.device = Device::cuda();
+  options.stream = stream.get();
+  options.element_bits = ElementBits::never;
+  const BlockMask plain = BlockMask::create(attention_options.mask_mod, 1, 1, tokens, tokens, options);
+  options.element_bits = ElementBits::automatic;
+  BlockMask bits = BlockMask::create(attention_options.mask_mod, 1, 1, tokens, tokens, options);
+  const auto run = [&](const BlockMask* mask) {
+    ForwardOptions forward;
+    forward.stream = stream.get();
+    forward.block_mask = mask;
+    attention.forward(view(0), view(1), view(2), view(3), forward);
+  };
+  for (int i = 0; i < 3; ++i) run(nullptr), run(&plain), run(&bits);
+  const std::vector<Times> times = device_times(
+      stream, 51, [&] { run(nullptr); }, [&] { run(&plain); }, [&] { run(&bits); },
+      [&] {
+        bits.rebuild({stream.get(), {}, {}});
+      });
+  attnc::print(stdout,
+               "neighborhood 56, 5 over {} x {} x {} x {}: no table {}, table {}, table with bits {}; rebuild {}\n",
+               batch, heads, tokens, head_dim, times[0].text(), times[1].text(), times[2].text(), times[3].text());
+  std::fflush(stdout);
+}
+
 int run() {
   if (!has_gpu()) {
     attnc::print(stdout, "no CUDA device\n");
@@ -212,6 +258,7 @@ int run() {
     time_build("document_causal", document, tokens, stream, false);
     first = false;
   }
+  time_neighborhood(stream);
   for (const auto& [tokens, heads] : {std::pair(8192, 16), std::pair(32768, 4), std::pair(131072, 1)})
     for (const int mean_length : {512, 4096})
       time_attention("document_causal", document, tokens, heads, mean_length, stream);
