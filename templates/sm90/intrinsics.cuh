@@ -23,6 +23,13 @@ __device__ __forceinline__ float max_or_nan(float a, float b) {
   return y;
 }
 
+// The smaller; NaN if either is.
+__device__ __forceinline__ float min_or_nan(float a, float b) {
+  float y;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+  return y;
+}
+
 // exp2 on the FMA pipe: Cody-Waite reduction to [-1/2, 1/2] and a degree 3 minimax polynomial, relative error 7.5e-5,
 // below half an ulp of bf16 and fp16. NaN gives the largest finite float. `bounded`: |x| < 126 is known; otherwise x is
 // clamped to that range.

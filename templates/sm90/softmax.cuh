@@ -58,8 +58,10 @@ class OnlineSoftmax {
   // One pass over a tile. `block(j, x)` gives the shifted scores of column block j in accumulator order; if `narrow`,
   // they are right only as long as no unshifted one is beyond +-`score_bound`. Returns false, and has changed nothing
   // but `packed`, if a row of this warp may have outgrown its reference or left the bound. NaN counts as outgrown.
+  // With `known`, the reference is known to fit, and the answer is true.
   template <bool narrow, class Block>
-  __device__ __forceinline__ bool speculate(uint32 (&packed)[count / 2], Block block, float score_bound) {
+  __device__ __forceinline__ bool speculate(uint32 (&packed)[count / 2], Block block, float score_bound,
+                                            bool known = false) {
     float sum[4];
 #pragma unroll
     for (int j = 0; j < count / 4; ++j) {
@@ -85,16 +87,30 @@ class OnlineSoftmax {
       }
       proved = proved && tile_sum[i] <= limit;
     }
-    if (!__all_sync(0xffffffffu, proved)) return false;
+    if (!__all_sync(0xffffffffu, proved || known)) return false;
     sum_[0] += tile_sum[0];
     sum_[1] += tile_sum[1];
     return true;
   }
 
-  // The slow path: shifted scores, with -inf where a key is dropped, become probabilities in place. Returns whether the
-  // output so far must be rescaled.
+  // Moves the reference of this warp's rows if one of them has outgrown it or meets its first key, by the extremes of
+  // raw dot products: a score is unit * dot + shift. Returns whether the output so far must be rescaled.
+  __device__ __forceinline__ bool find_reference(const float (&dots)[count], float unit, const float (&shift)[2]) {
+    float maximum[2], step[2];
+    if (unit < 0.0f) {
+      row_extremes<false>(maximum, dots);
+    } else {
+      row_extremes<true>(maximum, dots);
+    }
+#pragma unroll
+    for (int i = 0; i < 2; ++i) maximum[i] = quad_max(__fmaf_rn(maximum[i], unit, shift[i]));
+    return move_reference(maximum, step);
+  }
+
+  // The slow path where scores are modified: shifted scores, with -inf where a key is dropped, become probabilities in
+  // place. Returns whether the output so far must be rescaled.
   __device__ __forceinline__ bool exponentiate(float (&scores)[count]) {
-    const bool moved = move_reference(scores);
+    const bool moved = move_scores(scores);
     float sum[4] = {sum_[0], 0.0f, sum_[1], 0.0f};
 #pragma unroll
     for (int i = 0; i < count; ++i) {
@@ -140,43 +156,60 @@ class OnlineSoftmax {
     return (block + 1) * Plan::exp2_polynomial_eighths / 8 != block * Plan::exp2_polynomial_eighths / 8;
   }
 
-  // Moves the reference of this warp's rows if one of them has outgrown it or meets its first key. The first reference
-  // is the maximum itself, which makes a row with a single key exact.
-  __device__ __forceinline__ bool move_reference(float (&scores)[count]) {
-    // The reference of bounded scores moves but once.
-    if (bounded && settled_) return false;
-    float maximum[2];
-    bool any = false;
+  // Of each row, as far as this thread holds it.
+  template <bool largest>
+  static __device__ __forceinline__ void row_extremes(float (&extreme)[2], const float (&scores)[count]) {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       float chains[2] = {scores[2 * i], scores[2 * i + 1]};
 #pragma unroll
       for (int j = 1; j < count / 4; ++j) {
-        chains[0] = max_or_nan(chains[0], scores[4 * j + 2 * i]);
-        chains[1] = max_or_nan(chains[1], scores[4 * j + 2 * i + 1]);
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          const float score = scores[4 * j + 2 * i + e];
+          chains[e] = largest ? max_or_nan(chains[e], score) : min_or_nan(chains[e], score);
+        }
       }
-      maximum[i] = quad_max(max_or_nan(chains[0], chains[1]));
+      extreme[i] = largest ? max_or_nan(chains[0], chains[1]) : min_or_nan(chains[0], chains[1]);
+    }
+  }
+
+  // Shifted scores move with the reference.
+  __device__ __forceinline__ bool move_scores(float (&scores)[count]) {
+    // The reference of bounded scores moves but once.
+    if (bounded && settled_) return false;
+    float maximum[2], step[2];
+    row_extremes<true>(maximum, scores);
+#pragma unroll
+    for (int i = 0; i < 2; ++i) maximum[i] = quad_max(maximum[i]);
+    if (!move_reference(maximum, step)) return false;
+#pragma unroll
+    for (int i = 0; i < count; ++i) scores[i] -= step[i / 2 % 2];
+    return true;
+  }
+
+  // `maximum` is that of the row's shifted scores in this tile. The first reference is the maximum itself, which makes
+  // a row with a single key exact.
+  __device__ __forceinline__ bool move_reference(const float (&maximum)[2], float (&step)[2]) {
+    bool any = false;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
       any |= first_[i] ? maximum[i] != minus_infinity() : !bounded && !(maximum[i] <= lazy_threshold_log2);
     }
     if (!__any_sync(0xffffffffu, any)) return false;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      float step = maximum[i] == minus_infinity() ? 0.0f : maximum[i];
+      step[i] = maximum[i] == minus_infinity() ? 0.0f : maximum[i];
       if constexpr (bounded) {
         constexpr float room = 100.0f - Mods::score_bound_log2;
-        step = first_[i] ? fminf(fmaxf(step, -room), room) : 0.0f;
+        step[i] = first_[i] ? fminf(fmaxf(step[i], -room), room) : 0.0f;
       } else if (!first_[i]) {
-        step = max_or_nan(step, 0.0f);
+        step[i] = max_or_nan(step[i], 0.0f);
       }
-      factor_[i] = first_[i] ? 0.0f : exp2_approx(-step);
+      factor_[i] = first_[i] ? 0.0f : exp2_approx(-step[i]);
       sum_[i] *= factor_[i];
-      reference_[i] += step;
+      reference_[i] += step[i];
       if (maximum[i] != minus_infinity()) first_[i] = false;
-#pragma unroll
-      for (int j = 0; j < count / 4; ++j) {
-        scores[4 * j + 2 * i] -= step;
-        scores[4 * j + 2 * i + 1] -= step;
-      }
     }
     settled_ = __all_sync(0xffffffffu, !first_[0] && !first_[1]);
     return true;

@@ -6,8 +6,8 @@
 //
 //   dense       counts.
 //   classifier  each lane classifies one range of keys, a ballot collects the verdicts: first for groups of 32 tiles,
-//   so
-//               that long stretches of nothing cost one evaluation, then for the tiles of each group that is left.
+//               so that long stretches of nothing cost one evaluation, then for the tiles of each group that is left,
+//               for each warpgroup's rows apart.
 //   table       walks the lists of undecided and of full blocks from their ends.
 #pragma once
 
@@ -23,6 +23,12 @@ struct KvTile {
   int listed = 0;
   int positions[2] = {0, 0};
 };
+
+// Whether the warpgroups of a q tile pass over tiles that only others of them need.
+template <class Plan>
+constexpr bool skips_tiles_by_warpgroup() {
+  return Plan::source != TileSource::dense && Plan::consumer_warpgroups > 2;
+}
 
 template <class Plan, class Mods, TileSource source>
 class TileStream;
@@ -55,7 +61,6 @@ class TileStream<Plan, Mods, TileSource::classifier> {
                                         const TileContext& context, const WorkTile& work)
       : params_(params), context_(context), uniform_(Mods::uniform(params, context)) {
     q_first_ = work.q_tile * tile_q_rows<Plan>();
-    q_last_ = min_int(q_first_ + tile_q_rows<Plan>(), args.q_len) - 1;
     lane_ = threadIdx.x % warp_threads;
     groups_first_ = ceil_div(ceil_div(args.kv_len, group_keys), warp_threads) * warp_threads;
   }
@@ -65,24 +70,37 @@ class TileStream<Plan, Mods, TileSource::classifier> {
       while (groups_left_ == 0) {
         if (groups_first_ == 0) return false;
         groups_first_ -= warp_threads;
-        const BlockVerdict verdict = classify((groups_first_ + lane_) * group_keys, group_keys);
+        const BlockVerdict verdict =
+            classify(q_first_, tile_q_rows<Plan>(), (groups_first_ + lane_) * group_keys, group_keys);
         groups_left_ = __ballot_sync(0xffffffffu, verdict != BlockVerdict::empty);
       }
       const int group = take_last(groups_left_);
       tiles_first_kv_ = (groups_first_ + group) * group_keys;
-      const BlockVerdict verdict = classify(tiles_first_kv_ + lane_ * Plan::tile_kv, Plan::tile_kv);
-      tiles_left_ = __ballot_sync(0xffffffffu, verdict != BlockVerdict::empty);
-      tiles_partial_ = __ballot_sync(0xffffffffu, verdict == BlockVerdict::partial);
+      const int first_kv = tiles_first_kv_ + lane_ * Plan::tile_kv;
+      lane_verdicts_ = first_kv + Plan::tile_kv > context_.kv_len ? for_all_warpgroups(stage_partial) : 0;
+      // One copy of the classifier's code; the producer has time.
+#pragma unroll 1
+      for (int part = 0; part < row_parts; ++part) {
+        const BlockVerdict verdict = classify(q_first_ + part * rows_per_part, rows_per_part, first_kv, Plan::tile_kv);
+        int flags = 0;
+        if (verdict != BlockVerdict::full) flags = stage_partial;
+        if (verdict == BlockVerdict::empty) flags = stage_partial | stage_dropped;
+        lane_verdicts_ |= row_parts == 1 ? for_all_warpgroups(flags) : flags << (2 * part);
+      }
+      constexpr int all_dropped = for_all_warpgroups(stage_dropped) & ((1 << (2 * Plan::consumer_warpgroups)) - 1);
+      tiles_left_ = __ballot_sync(0xffffffffu, (lane_verdicts_ & all_dropped) != all_dropped);
     }
     const int position = take_last(tiles_left_);
     tile.first_kv = tiles_first_kv_ + position * Plan::tile_kv;
-    const bool partial = ((tiles_partial_ >> position) & 1u) != 0 || tile.first_kv + Plan::tile_kv > context_.kv_len;
-    tile.verdicts = for_all_warpgroups(partial ? stage_partial : 0);
+    tile.verdicts = __shfl_sync(0xffffffffu, lane_verdicts_, position);
     return true;
   }
 
  private:
   static constexpr int group_keys = warp_threads * Plan::tile_kv;
+  // Rows that get a verdict of their own.
+  static constexpr int row_parts = skips_tiles_by_warpgroup<Plan>() ? Plan::consumer_warpgroups : 1;
+  static constexpr int rows_per_part = tile_q_rows<Plan>() / row_parts;
 
   // The highest set bit, cleared.
   static __device__ __forceinline__ int take_last(uint32& bits) {
@@ -91,23 +109,23 @@ class TileStream<Plan, Mods, TileSource::classifier> {
     return position;
   }
 
-  __device__ __forceinline__ BlockVerdict classify(int first_kv, int keys) const {
-    if (first_kv >= context_.kv_len) return BlockVerdict::empty;
+  __device__ __forceinline__ BlockVerdict classify(int first_row, int rows, int first_kv, int keys) const {
+    if (first_kv >= context_.kv_len || first_row >= context_.q_len) return BlockVerdict::empty;
+    const int last_row = min_int(first_row + rows, context_.q_len) - 1;
     const int last_kv = min_int(first_kv + keys, context_.kv_len) - 1;
-    return Mods::classify(params_, context_, uniform_, BlockRange{q_first_, q_last_, first_kv, last_kv});
+    return Mods::classify(params_, context_, uniform_, BlockRange{first_row, last_row, first_kv, last_kv});
   }
 
   const typename Mods::Params& params_;
   const TileContext& context_;
   typename Mods::Uniform uniform_;
   int q_first_;
-  int q_last_;
   int lane_;
   int groups_first_;  // group of bit 0 of groups_left_; all groups from here on are classified
   uint32 groups_left_ = 0;
   int tiles_first_kv_ = 0;  // first key of bit 0 of tiles_left_
   uint32 tiles_left_ = 0;
-  uint32 tiles_partial_ = 0;
+  int lane_verdicts_ = 0;  // of the tile that stands for this lane
 };
 
 // One block row of a table. Each entry is met once, whatever the order of the lists; with ascending lists, the last
