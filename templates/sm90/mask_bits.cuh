@@ -20,7 +20,8 @@ __device__ __forceinline__ uint32 stage_mask_bits(uint8* tile_rows, const Forwar
     const int upper = warpgroup >= stream.split() ? 1 : 0;
     const int q_first = work.q_tile * tile_q_rows<Plan>() + warpgroup * rows_per_warpgroup;
     const int64 entry =
-        BlockRow::first_partial(args.blocks, work.batch, work.head, stream.first_row() + upper) + tile.positions[upper];
+        BlockRow::first_partial(args.blocks, work.batch, work.head, stream.first_row() + upper) +
+        (upper != 0 ? tile.positions[1] : tile.positions[0]);  // an index would put them in local memory
     const int64 row = entry * mask_block + q_first % mask_block;
     if (lane == 0) {
       load_bytes(reinterpret_cast<const uint8*>(args.mask_bits) + row * mask_row_bytes, full, shared_address(rows),
