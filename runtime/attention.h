@@ -19,11 +19,6 @@
 
 namespace attnc {
 
-/// What the library tells its embedder when asked: "compile" for compilations, "plan" for the layout of each CUDA
-/// kernel it loads, "cache" for trouble with the kernel cache. Called from the thread that meets the event; must be
-/// thread-safe and must not call back into the same Attention.
-using LogCallback = std::function<void(std::string_view category, std::string_view message)>;
-
 /// What makes a variant. Everything here is part of its identity; nothing here is a shape.
 struct AttentionOptions {
   ScoreMod score_mod{};

@@ -11,8 +11,9 @@
 
 namespace attnc {
 
-/// What the library tells its embedder when asked: compiles, cache warnings. Called from the thread that meets the
-/// event; must be thread-safe and must not call back into the object it was given to.
+/// What the library tells its embedder when asked: "compile" for compilations, "plan" for the layout of each CUDA
+/// kernel it loads, "cache" for trouble with the kernel cache. Called from the thread that meets the event; must be
+/// thread-safe and must not call back into the object it was given to.
 using LogCallback = std::function<void(std::string_view category, std::string_view message)>;
 
 /// Value of a run-time parameter. An integer value may bind a float parameter; not the reverse.

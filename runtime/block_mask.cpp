@@ -180,8 +180,9 @@ struct BlockMaskFactory {
 };
 
 void BlockMask::State::decide_on_host(const ir::Bindings& bindings) {
-  host->rows = build_block_rows(
-      {recipe->program, bindings, batch, heads, q_len, kv_len, block_size, recipe->separate_full_blocks}, host->stats);
+  host->rows = build_block_rows({recipe->program, bindings, batch, heads, q_len, kv_len, block_size,
+                                 recipe->separate_full_blocks, recipe->cache_dir},
+                                host->stats);
 }
 
 BlockMask BlockMask::create(const MaskMod& mask, int B, int H, int q_len, int kv_len, const BlockMaskOptions& options) {
@@ -193,6 +194,7 @@ BlockMask BlockMask::create(const MaskMod& mask, int B, int H, int q_len, int kv
     recipe.declared = ir::lower({}, mask);
     recipe.program = passes::canonicalize(recipe.declared);
     recipe.separate_full_blocks = options.separate_full_blocks;
+    recipe.cache_dir = options.cache_dir;
     const ir::Bindings bindings = bind_captures(recipe.program, recipe.declared, options.params, options.buffers, what);
     const bool on_device = options.device.kind == Device::Kind::cuda && q_len > 0 && kv_len > 0 && cuda::has_driver() &&
                            cuda::device_reads(bindings, options.device);

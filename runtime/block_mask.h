@@ -48,7 +48,7 @@ struct BlockMaskOptions {
   ElementBits element_bits = ElementBits::automatic;
   /// CUDA: room for them, 2 KB for every block of the matrix, partial or not; a mask that needs more has none.
   std::int64_t max_bit_bytes = std::int64_t{64} << 20;
-  std::string cache_dir{};  ///< CUDA: as AttentionOptions
+  std::string cache_dir{};  ///< as AttentionOptions
   LogCallback log{};        ///< CUDA: told of compiles; none: silent
 };
 

@@ -2,10 +2,17 @@
 #include "runtime/block_mask_build.h"
 
 #include <algorithm>
+#include <atomic>
+#include <memory>
+#include <optional>
 
 #include "compiler/bounds/bounds.h"
 #include "runtime/block_mask_exact.h"
 #include "runtime/parallel.h"
+#ifdef ATTNC_CPU
+#include "dsl/error.h"
+#include "runtime/cpu/mask_evaluator.h"
+#endif
 
 namespace attnc {
 namespace {
@@ -19,12 +26,65 @@ struct Rectangle {
   std::int64_t area() const { return static_cast<std::int64_t>(row_last - row_first) * (column_last - column_first); }
 };
 
+#ifdef ATTNC_CPU
+using CompiledMask = cpu::MaskEvaluator;
+#else
+class CompiledMask {
+ public:
+  struct Bound {
+    Verdict evaluate(int, int, int, int, int, int, int, int) { return Verdict::partial; }
+  };
+  Bound bind(const ir::Bindings&) const { return {}; }
+};
+#endif
+
+/// The mask compiled for this CPU, from when interpreting it has taken long enough to pay for that. Shared by all
+/// walks.
+class Compilation {
+ public:
+  explicit Compilation(const BlockMaskRequest& request) : request_(request) {
+#ifdef ATTNC_CPU
+    // Integers are the same to the last bit; the last bit of a float may differ, and the interpreter is the judge.
+    const auto is_float = [](const ir::Inst& inst) { return inst.type == Type::f32; };
+    pays_ = request.program.mask != ir::no_value &&
+            std::none_of(request.program.insts.begin(), request.program.insts.end(), is_float);
+    if (pays_ && request.interpret_for.count() <= 0) compile();
+#endif
+  }
+  const CompiledMask* ready() const { return ready_.load(std::memory_order_acquire); }
+  /// Tells of time spent interpreting. Whoever passes the limit compiles; the others go on.
+  void spent(std::chrono::nanoseconds time) {
+    const std::int64_t before = spent_ns_.fetch_add(time.count(), std::memory_order_relaxed);
+    const std::int64_t limit = request_.interpret_for.count();
+    if (pays_ && before < limit && before + time.count() >= limit) compile();
+  }
+
+ private:
+  void compile() {
+#ifdef ATTNC_CPU
+    try {
+      compiled_ = std::make_unique<CompiledMask>(request_.program, request_.cache_dir);
+      ready_.store(compiled_.get(), std::memory_order_release);
+    } catch (const Error&) {
+      // The interpreter is slower, and as right.
+    }
+#endif
+  }
+
+  const BlockMaskRequest& request_;
+  bool pays_ = false;
+  std::atomic<std::int64_t> spent_ns_{0};
+  std::unique_ptr<CompiledMask> compiled_;  // written by one thread, read through ready_
+  std::atomic<const CompiledMask*> ready_{nullptr};
+};
+
 /// Decides a strip of rows of one (b, h).
 class Walk {
  public:
-  Walk(const BlockMaskRequest& request, const bounds::Knowledge& knowledge)
+  Walk(const BlockMaskRequest& request, const bounds::Knowledge& knowledge, Compilation& compilation)
       : request_(request),
         evaluator_(request.program, knowledge),
+        compilation_(compilation),
         elements_(interpret_mask(request.program, request.bindings, request.q_len, request.kv_len)) {}
 
   /// Appends the strip's rows to `out`.
@@ -61,7 +121,7 @@ class Walk {
     const int height = r.row_last - r.row_first, width = r.column_last - r.column_first;
     if (height == 1 && width == 1) {
       ++stats_.evaluated;
-      const Verdict exact = evaluate_block(*elements_, evaluator_, box_);
+      const Verdict exact = exact_verdict();
       if (exact != Verdict::empty) mark(r, exact == Verdict::full);
     } else if (width >= height) {
       const int middle = r.column_first + width / 2;
@@ -72,6 +132,21 @@ class Walk {
       decide({r.row_first, middle, r.column_first, r.column_last});
       decide({middle, r.row_last, r.column_first, r.column_last});
     }
+  }
+
+  /// On the block that is box_.
+  Verdict exact_verdict() {
+    if (!bound_) {
+      if (const CompiledMask* compiled = compilation_.ready()) bound_.emplace(compiled->bind(request_.bindings));
+    }
+    if (bound_) {
+      return bound_->evaluate(box_.b_first, box_.h_first, box_.q_first, box_.q_last + 1, box_.kv_first,
+                              box_.kv_last + 1, request_.q_len, request_.kv_len);
+    }
+    const auto start = std::chrono::steady_clock::now();
+    const Verdict verdict = evaluate_block(*elements_, evaluator_, box_);
+    compilation_.spent(std::chrono::steady_clock::now() - start);
+    return verdict;
   }
 
   void set_box(const Rectangle& r) {
@@ -98,7 +173,9 @@ class Walk {
 
   const BlockMaskRequest& request_;
   bounds::Evaluator evaluator_;
+  Compilation& compilation_;
   std::unique_ptr<MaskElements> elements_;
+  std::optional<CompiledMask::Bound> bound_;  // once there is a compiled mask
   BlockMaskStats stats_;
   Box box_;
   int row_first_ = 0;
@@ -153,9 +230,10 @@ BlockRows decide_rows(const BlockMaskRequest& request, BlockMaskStats& stats) {
     BlockMaskStats stats;
   };
   std::vector<Part> parts(static_cast<std::size_t>(tasks));
+  Compilation compilation(request);
   parallel_for(tasks, [&](std::int64_t task) {
     Part& part = parts[static_cast<std::size_t>(task)];
-    Walk walk(request, knowledge);
+    Walk walk(request, knowledge, compilation);
     for (std::int64_t strip = total * task / tasks; strip < total * (task + 1) / tasks; ++strip) {
       const auto group = strip / strips;
       const int first = static_cast<int>(strip % strips) * height;

@@ -2,6 +2,9 @@
 // Deciding every block of a mask on the host. Internal: not installed.
 #pragma once
 
+#include <chrono>
+#include <string>
+
 #include "compiler/ir/interpret.h"
 #include "compiler/ir/program.h"
 #include "runtime/block_mask_state.h"
@@ -14,6 +17,10 @@ struct BlockMaskRequest {
   int batch = 1, heads = 1, q_len = 0, kv_len = 0;
   BlockSize block_size;
   bool separate_full_blocks = true;
+  std::string cache_dir{};  ///< for the compiled mask; as AttentionOptions
+  /// Elements are interpreted until that has taken so long, over all threads; then the mask is compiled, where the
+  /// library has a compiler for this CPU. A small mask never waits for one.
+  std::chrono::nanoseconds interpret_for = std::chrono::milliseconds(20);
 };
 
 /// Rows of runs for [batch, heads, q_blocks]. Rectangles of blocks are classified by interval analysis and split in two

@@ -64,6 +64,7 @@ struct BlockMaskRecipe {
   ir::Program declared;  ///< as the user wrote it
   ir::Program program;   ///< canonicalized
   bool separate_full_blocks = true;
+  std::string cache_dir;
 };
 
 /// The tables as the host sees them: complete when the mask is made on the host, else read back when asked for.

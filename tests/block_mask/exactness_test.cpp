@@ -9,6 +9,7 @@
 #include "dsl/format.h"
 #include "dsl/stock.h"
 #include "runtime/backend.h"
+#include "runtime/block_mask_build.h"
 #include "runtime/validate.h"
 #include "tests/block_mask/brute_force.h"
 #include "tests/support/mod_cases.h"
@@ -51,6 +52,20 @@ void expect_consistent(const BlockMask& mask, const std::vector<std::uint8_t>& d
   check(mask.full_q_num_blocks(), mask.full_q_indices(), mask.full_q_width(), false, 2, " full_q");
 }
 
+/// The same rows with the mask compiled from the start, where there is a compiler for this CPU, as with none.
+void expect_same_compiled(const ir::Program& program, const ir::Bindings& bindings, const Shape& shape, int B, int H,
+                          const std::string& what) {
+  BlockMaskRequest request{program, bindings, B, H, shape.q_len, shape.kv_len, shape.size};
+  BlockMaskStats interpreted_stats, compiled_stats;
+  request.interpret_for = std::chrono::hours(1);
+  const BlockRows interpreted = build_block_rows(request, interpreted_stats);
+  request.interpret_for = std::chrono::nanoseconds(0);
+  const BlockRows compiled = build_block_rows(request, compiled_stats);
+  ASSERT_EQ(compiled.offsets, interpreted.offsets) << what;
+  ASSERT_EQ(compiled.runs, interpreted.runs) << what;
+  EXPECT_EQ(compiled_stats.evaluated, interpreted_stats.evaluated) << what;
+}
+
 void expect_exact(const ModCase& mod, const Shape& shape, int B, int H) {
   ProblemSpec spec;
   spec.batch = B, spec.q_heads = H, spec.kv_heads = H, spec.q_len = shape.q_len, spec.kv_len = shape.kv_len;
@@ -75,6 +90,7 @@ void expect_exact(const ModCase& mod, const Shape& shape, int B, int H) {
           ? std::vector<std::uint8_t>(static_cast<std::size_t>(B * H * mask.q_blocks() * mask.kv_blocks()), 2)
           : brute_force(program, bindings, B, H, shape.q_len, shape.kv_len, shape.size);
   ASSERT_EQ(mask.to_dense(), expected) << what << '\n' << mask.to_string();
+  if (program.mask != ir::no_value) expect_same_compiled(program, bindings, shape, B, H, what);
   expect_consistent(mask, expected, what);
   EXPECT_EQ(mask.stats().proved_full + mask.stats().proved_empty + mask.stats().evaluated,
             static_cast<std::int64_t>(expected.size()))

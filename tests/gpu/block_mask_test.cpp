@@ -330,46 +330,52 @@ AttentionOptions with_plan_log(const ModCase& mod, const ProblemSpec& spec, std:
 
 bool is_hopper() { return cuda::device_info(0).target.arch == 90; }
 
-TEST(DeviceMask, ElementsAsBits) {
+/// One named mask each, so that shards compile side by side.
+class MaskBits : public ::testing::TestWithParam<std::size_t> {};
+
+TEST_P(MaskBits, EqualTheInterpreterAndServeAttention) {
   ATTNC_REQUIRE_GPU();
   if (!is_hopper()) GTEST_SKIP() << "no kernel of this device reads bits";
   const Stream stream;
-  for (const ModCase& mod : mask_cases())
-    for (const int head_dim : {64, 128}) {
-      if (head_dim == 128 && mod.name != "neighborhood" && mod.name != "document_causal") continue;
-      Problem problem({.dtype = DType::bf16,
-                       .batch = 2,
-                       .q_heads = 4,
-                       .kv_heads = 2,
-                       .q_len = 700,
-                       .kv_len = 900,
-                       .head_dim = head_dim,
-                       .head_dim_v = head_dim});
-      if (mod.bind) mod.bind(problem);
-      DeviceProblem device(problem, mod);
-      BlockMaskOptions options;
-      options.device = Device::cuda();
-      options.stream = stream.get();
-      options.params = device.params;
-      options.buffers = device.buffers;
-      options.element_bits = ElementBits::always;
-      const BlockMask mask = BlockMask::create(mod.mask, 2, 4, 700, 900, options);
-      const ir::Program declared = ir::lower({}, mod.mask), program = passes::canonicalize(declared);
-      if (program.mask != ir::no_value && head_dim == 64) {
-        const std::vector<BufferValue> buffers = problem.buffer_values(declared);
-        const std::vector<ParamValue> params = problem.param_values(declared);
-        expect_bits(mask, program, bind_captures(program, declared, params, buffers, "test"), mod.name);
-        if (HasFatalFailure()) return;
-      }
-      std::string plan;
-      const Attention attention(with_plan_log(mod, problem.spec, plan));
-      device.forward(attention, &mask, stream.get());
-      stream.synchronize();
-      device.download(problem);
-      EXPECT_EQ(problem.check(mod.score, mod.mask), "") << mod.name;
-      EXPECT_EQ(plan.find("bit_mask=true") != std::string::npos, program.mask != ir::no_value) << mod.name << plan;
+  const ModCase mod = mask_cases()[GetParam()];
+  for (const int head_dim : {64, 128}) {
+    if (head_dim == 128 && mod.name != "neighborhood" && mod.name != "document_causal") continue;
+    Problem problem({.dtype = DType::bf16,
+                     .batch = 2,
+                     .q_heads = 4,
+                     .kv_heads = 2,
+                     .q_len = 700,
+                     .kv_len = 900,
+                     .head_dim = head_dim,
+                     .head_dim_v = head_dim});
+    if (mod.bind) mod.bind(problem);
+    DeviceProblem device(problem, mod);
+    BlockMaskOptions options;
+    options.device = Device::cuda();
+    options.stream = stream.get();
+    options.params = device.params;
+    options.buffers = device.buffers;
+    options.element_bits = ElementBits::always;
+    const BlockMask mask = BlockMask::create(mod.mask, 2, 4, 700, 900, options);
+    const ir::Program declared = ir::lower({}, mod.mask), program = passes::canonicalize(declared);
+    if (program.mask != ir::no_value && head_dim == 64) {
+      const std::vector<BufferValue> buffers = problem.buffer_values(declared);
+      const std::vector<ParamValue> params = problem.param_values(declared);
+      expect_bits(mask, program, bind_captures(program, declared, params, buffers, "test"), mod.name);
+      if (HasFatalFailure()) return;
     }
+    std::string plan;
+    const Attention attention(with_plan_log(mod, problem.spec, plan));
+    device.forward(attention, &mask, stream.get());
+    stream.synchronize();
+    device.download(problem);
+    EXPECT_EQ(problem.check(mod.score, mod.mask), "") << mod.name;
+    EXPECT_EQ(plan.find("bit_mask=true") != std::string::npos, program.mask != ir::no_value) << mod.name << plan;
+  }
 }
+
+INSTANTIATE_TEST_SUITE_P(All, MaskBits, ::testing::Range(std::size_t{0}, mask_cases().size()),
+                         [](const auto& info) { return mask_cases()[info.param].name; });
 
 TEST(DeviceMask, BitsFollowARebuildAndServeTheirOwnMaskAlone) {
   ATTNC_REQUIRE_GPU();
