@@ -13,6 +13,8 @@
 #ifdef ATTNC_CPU
 #include <tbb/blocked_range.h>
 #include <tbb/parallel_for.h>
+
+#include "runtime/fork_join.h"
 #endif
 
 namespace attnc {
@@ -21,9 +23,12 @@ namespace attnc {
 template <class Body>
 void parallel_for(std::int64_t count, const Body& body) {
 #ifdef ATTNC_CPU
+  ForkJoin loop;
   tbb::parallel_for(tbb::blocked_range<std::int64_t>(0, count, 1), [&](const tbb::blocked_range<std::int64_t>& range) {
+    const ForkJoin::Piece piece(loop);
     for (std::int64_t i = range.begin(); i < range.end(); ++i) body(i);
   });
+  loop.join();
 #else
   std::atomic<std::int64_t> next{0};
   std::mutex mutex;
