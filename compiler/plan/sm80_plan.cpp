@@ -26,20 +26,22 @@ struct Tile {
 };
 
 /// How many registers of its own the mods' work on a score needs: with more of it, a warp holds fewer scores at a time.
-enum class ModLoad { light, heavy, extreme };
+enum class ModLoad { light, medium, heavy, extreme };
 
 /// Heavy: the longest steps would spill. Extreme: so would half of them (a load for each score, with its address).
+/// Medium: the longest steps spill on some architectures.
 ModLoad load_of(const cuda::ModsTraits& mods) {
   if (mods.score_cost >= 12) return ModLoad::extreme;
-  return mods.score_cost >= 3 || mods.keep_cost >= 16 ? ModLoad::heavy : ModLoad::light;
+  if (mods.keep_cost >= 16) return ModLoad::heavy;
+  return mods.score_cost >= 3 ? ModLoad::medium : ModLoad::light;
 }
 
 /// The fastest tiles found by measurement on H200 and by resource reports elsewhere. `columns`: the larger of the two
 /// head dimensions, padded to 16.
 Tile preferred_tile(DType dtype, int columns, int smem_limit_bytes, ModLoad load) {
-  const bool heavy = load != ModLoad::light;
   const bool large = smem_limit_bytes >= 163 * 1024;    // SM80
   const bool largest = smem_limit_bytes >= 227 * 1024;  // SM90 and SM100
+  const bool heavy = load != ModLoad::light && !(largest && load == ModLoad::medium);
   if (dtype == DType::f32) {
     if (columns <= 64) return {4, 16, 32, 16, 2, 2};
     if (columns <= 128) return {4, 16, 32, 16, 2, 1};
@@ -85,7 +87,7 @@ bool shrink(TilePlan& plan) {
 }  // namespace
 
 int sm80_smem_bytes(const TilePlan& plan, const cuda::ModsTraits& mods) {
-  constexpr int cursor_bytes = 256;
+  constexpr int cursor_bytes = 640;
   const int element = element_bytes(plan.dtype);
   const int qk_row = row_bytes(round_up(plan.head_dim_qk, 16), element);
   const int v_row = row_bytes(round_up(plan.head_dim_v, 16), element);

@@ -27,29 +27,51 @@ class ForwardTile {
 
   __forceinline__ void run() {
     begin_work();
-    clear_accumulator();
-    if constexpr (Plan::stages == 2) {
-      visit_prefetching();
-    } else {
-      visit_in_turn();
+    while (true) {
+      clear_accumulator();
+      if constexpr (Plan::stages == 2) {
+        visit_prefetching();
+      } else {
+        visit_in_turn();
+      }
+      wait_for_copies();
+      if (speculative && softmax_.has_overflowed()) shared_state().overflowed = 1;
+      __syncthreads();  // the output is staged over Q
+      if (!speculative || shared_state().careful || !shared_state().overflowed) break;
+      __syncthreads();
+      softmax_.start();
+      start_tiles(true);
     }
-    wait_for_copies();
-    __syncthreads();  // the output is staged over Q
     softmax_.finish();
     write_results<Plan, Mods, S>(shared_memory(), args_, work(), o_, softmax_);
   }
 
  private:
-  // blockIdx.x counts q tiles fastest, last rows first: with a causal mask those are the longest. Heads that share K
-  // and V are neighbours. blockIdx.y is the split.
+  // Bytes of K and V that are to stay in the L2 cache while the q tiles of a group of heads are worked on.
+  static constexpr int64 l2_budget_bytes = 32ll << 20;
+
+  // blockIdx.x counts groups of heads whose K and V share the L2 cache; within a group q tiles, last rows first, with
+  // the heads fastest: with a causal mask a group begins with all of its longest tiles, and the grid ends with short
+  // ones. Where all tiles are alike, heads follow one another. blockIdx.y is the split.
   __forceinline__ WorkPlace decode_place() const {
+    const int index = static_cast<int>(blockIdx.x);
     const int q_tiles = (args_.q_len + S::tile_q - 1) / S::tile_q;
-    const int head_index = static_cast<int>(blockIdx.x) / q_tiles;
-    const int q_tile = q_tiles - 1 - static_cast<int>(blockIdx.x) % q_tiles;
-    return {head_index / args_.q_heads, head_index % args_.q_heads, q_tile * S::tile_q, static_cast<int>(blockIdx.y)};
+    int head_index = index / q_tiles, rank = index - head_index * q_tiles;
+    if constexpr (Mods::mask_kind != MaskKind::none || Plan::block_table) {
+      constexpr int key_bytes = (Plan::head_dim_qk + Plan::head_dim_v) * S::element_bytes;
+      const int kv_heads = max(static_cast<int>(l2_budget_bytes / key_bytes) / max(args_.kv_len, 1), 1);
+      const int group = min(kv_heads, args_.kv_heads * args_.batch) * (args_.q_heads / args_.kv_heads);
+      const int first_head = head_index / group * group;
+      const int heads = min(group, args_.q_heads * args_.batch - first_head);
+      const int within = index - first_head * q_tiles;
+      rank = within / heads;
+      head_index = first_head + within - rank * heads;
+    }
+    return {head_index / args_.q_heads, head_index % args_.q_heads, (q_tiles - 1 - rank) * S::tile_q,
+            static_cast<int>(blockIdx.y)};
   }
 
-  // Starts loading Q, posts the first two kv tiles and computes the uniform and row levels.
+  // Starts loading Q, posts the first kv tile and computes the uniform and row levels.
   __forceinline__ void begin_work() {
     const WorkPlace place = decode_place();
     const int kv_head = place.h / (args_.q_heads / args_.kv_heads);
@@ -65,11 +87,18 @@ class ForwardTile {
     __syncthreads();
     uniform_ = Mods::uniform(params_, work().context);
     if constexpr (Mods::has_score_mod) rows_.compute(params_, work());
+    start_tiles(false);
+  }
+
+  __forceinline__ void start_tiles(bool careful) {
     if (is_scout()) {
+      if (threadIdx.x == 0) {
+        shared_state().careful = careful;
+        shared_state().overflowed = 0;
+      }
       const WorkTile<Mods> work = this->work();
       cursor(work).start();
-#pragma unroll 1
-      for (int slot = 0; slot < 2; ++slot) post_next(slot);
+      post_next(0);
     }
     __syncthreads();
   }
@@ -102,8 +131,11 @@ class ForwardTile {
     load_rows<typename S::VRows, Plan::tile_kv, Plan::head_dim_v, S::element_bytes, S::threads, Plan::vector_bytes>(
         v_address(stage), read_volatile(shared_state().v), args_.v.row_stride_elems, tile.first_key, args_.kv_len);
     commit_copies();
-    if constexpr (StagedLevels<Plan, Mods>::any)
-      StagedLevels<Plan, Mods>::stage(stage, params_, work(), tile.first_key);
+    if constexpr (StagedLevels<Plan, Mods>::any) {
+      // Without a score mod only the mask reads them.
+      if (Mods::has_score_mod || tile.steps != 0)
+        StagedLevels<Plan, Mods>::stage(stage, params_, work(), tile.first_key);
+    }
   }
 
   static __forceinline__ uint32 q_address() { return shared_address(shared_memory()); }
@@ -112,7 +144,7 @@ class ForwardTile {
 
   // A negative scale is folded into Q, so that larger scores always mean larger exponents.
   __forceinline__ void fold_sign_of_scale() {
-    if (!Mods::has_score_mod && args_.scale < 0.0f) {
+    if (!Mods::has_score_mod && args_.scale < 0.0f && !(speculative && shared_state().careful)) {
       wait_for_copies();
       __syncthreads();
       constexpr uint32 signs = S::is_f32 ? 0x80000000u : 0x80008000u;
@@ -127,7 +159,7 @@ class ForwardTile {
   // The first warp looks for tiles, two ahead of their use: what it posts is read after the next barrier.
   static __forceinline__ bool is_scout() { return threadIdx.x < 32; }
   __forceinline__ SharedState& shared_state() const {
-    static_assert(sizeof(SharedState) <= S::cursor_bytes, "cursor_bytes");
+    static_assert(sizeof(SharedState) + S::threads <= S::cursor_bytes, "cursor_bytes");
     return *reinterpret_cast<SharedState*>(shared_memory() + S::cursor_offset);
   }
   __forceinline__ TileCursor<Plan, Mods> cursor(const WorkTile<Mods>& work) const {
@@ -140,30 +172,43 @@ class ForwardTile {
   }
   // Read anew at every call.
   __forceinline__ KvTile posted(int slot) const {
-    const volatile KvTile& tile = shared_state().posted[slot];
-    return {tile.first_key, tile.masked, tile.row_begin, tile.row_end};
+    const volatile KvTile& tile = shared_state().posted[slot + opaque_zero()];
+    return {tile.first_key, tile.steps, tile.row_begin, tile.row_end};
+  }
+
+  // The stage in use, each thread's own copy in shared memory, where kernels without a mask (whose loop keeps more
+  // addresses) have no register for it across a visit.
+  static constexpr bool keeps_stage_in_memory = Mods::mask_kind == MaskKind::none;
+  static __forceinline__ volatile uint8& kept_stage() {
+    return shared_memory()[S::cursor_offset + S::cursor_bytes - S::threads + thread_index()];
   }
 
   // Two stages: the next tile is copied while this one is worked on. The first copy stands outside the loop: folding it
   // in costs 3 to 6 % of the speed.
   __forceinline__ void visit_prefetching() {
-    bool second = false;  // the stage in use: a predicate, where an integer would take a register across the visit
+    int stage = 0;
+    if constexpr (keeps_stage_in_memory) kept_stage() = 0;
     KvTile tile = posted(0);
     if (tile.first_key < 0) return;
     load_tile(tile, 0);
+    if (is_scout()) post_next(1);
     fold_sign_of_scale();
     while (true) {
+      if constexpr (keeps_stage_in_memory) stage = kept_stage();
       wait_for_copies();
       __syncthreads();  // this tile is there, and nobody reads the other stage any more
-      const KvTile next = posted(!second);
+      const int other = stage ^ 1;
+      if constexpr (keeps_stage_in_memory) kept_stage() = static_cast<uint8>(other);
+      const KvTile next = posted(other);
       if (next.first_key >= 0) {
-        load_tile(next, !second);
-        if (is_scout()) post_next(second);
+        load_tile(next, other);
+        if (is_scout()) post_next(stage);
       }
-      visit(tile, second);
-      tile = posted(!second);
+      visit(tile, stage);
+      // Not written as above: the assembler would keep that value across the visit.
+      stage = keeps_stage_in_memory ? kept_stage() : 1 - stage;
+      tile = posted(stage);
       if (tile.first_key < 0) break;
-      second = !second;
     }
   }
 
@@ -173,6 +218,7 @@ class ForwardTile {
     KvTile tile = posted(0);
     if (tile.first_key < 0) return;
     load_tile(tile, 0);
+    if (is_scout()) post_next(1);
     fold_sign_of_scale();
     while (true) {
       wait_for_copies();
@@ -190,59 +236,62 @@ class ForwardTile {
   __forceinline__ void visit(const KvTile& tile, int stage) {
     using M = MaskedShape<Plan, Mods>;
     if constexpr (M::step_keys == S::step_keys) {
-      visit_steps<S, true, true>(tile, stage);
-    } else if (tile.masked) {
-      visit_steps<M, true, false>(tile, stage);
+      visit_steps<S, true>(tile, stage);
+    } else if (tile.steps != 0 || (speculative && shared_state().careful)) {
+      visit_steps<M, true>(tile, stage);
     } else {
-      visit_steps<S, false, true>(tile, stage);
+      visit_steps<S, false>(tile, stage);
     }
   }
 
-  // Works off a tile, last keys first, in steps of Step::step_keys. `some_masked`, `some_full`: whether it may be a
-  // tile that needs the mask, and one that does not.
-  template <class Step, bool some_masked, bool some_full>
+  // Works off a tile, last keys first, in steps of Step::step_keys. `judged`: by the verdicts on the tile's steps, and
+  // with an eye on the maximum; otherwise the tile is full and the origins serve.
+  template <class Step, bool judged>
   __forceinline__ void visit_steps(const KvTile& tile, int stage) {
+    using Verdicts = StepVerdicts<Plan, Mods>;
     const LaneAddress<typename S::QkRows> q = query_lane_address<Plan, S>(q_address());
     const LaneAddress<typename S::QkRows> k = key_lane_address<S>(k_address(stage));
     const ValueLaneAddress<Step> v(v_address(stage));
-    const bool masked = some_masked && (!some_full || tile.masked);
+    const Verdicts verdicts(judged && tile.steps != 0 ? tile.steps : Verdicts::all_full);
     // The mask's row values are computed for each masked tile: kept, they would take registers from full tiles.
+    // Those of a general mask may be loads: they are under way during the first product.
     ThreadRows<Plan, Mods> mask_rows;
-    if constexpr (some_masked && Mods::mask_kind != MaskKind::none) {
-      if (masked) mask_rows.compute(params_, work());
+    if constexpr (judged && Mods::mask_kind == MaskKind::general) {
+      if (tile.steps != 0) mask_rows.compute(params_, work());
     }
 #pragma unroll 1
-    for (int step_first = Plan::tile_kv - Step::step_keys; step_first >= 0; step_first -= Step::step_keys) {
-      const int first_key = tile.first_key + step_first;
-      BlockVerdict verdict = BlockVerdict::full;
-      if (masked) verdict = mask_rows.judge_step(params_, work(), first_key, first_key + Step::step_keys);
-      if (verdict == BlockVerdict::empty) continue;
+    for (int step = Plan::tile_kv / Step::step_keys - 1; step >= 0; --step) {
+      if (judged && !verdicts.visits(step)) continue;
+      const int step_first = step * Step::step_keys;
       Scores<Step> s;
       compute_scores<Plan, Step>(s, q, k, step_first);
       if constexpr (Mods::has_score_mod) {
-        modify_scores<Plan, Mods, some_masked>(s, softmax_, params_, work(), rows_, stage, tile, step_first);
+        modify_scores<Plan, Mods, judged>(s, softmax_, params_, work(), rows_, stage, tile, step_first);
       }
-      if (some_masked && verdict == BlockVerdict::partial) {
+      if (judged && verdicts.masks(step)) {
+        if constexpr (Mods::mask_kind == MaskKind::band) mask_rows.compute(params_, work());
         const bool kept = mask_scores(s, params_, work(), mask_rows, stage, tile, step_first);
         if (Mods::mask_kind == MaskKind::general && !__any_sync(0xffffffffu, kept)) continue;
       }
       if constexpr (S::is_f32) {
         // Anew: the products of the scores need the registers.
-        finish_step<Step>(s, ValueLaneAddress<Step>(v_address(stage)), step_first);
+        finish_step<Step, judged>(s, ValueLaneAddress<Step>(v_address(stage)), step_first);
       } else {
-        finish_step<Step>(s, v, step_first);
+        finish_step<Step, judged>(s, v, step_first);
       }
     }
   }
 
-  template <class Step>
+  template <class Step, bool judged>
   __forceinline__ void finish_step(Scores<Step>& s, const ValueLaneAddress<Step>& v, int step_first) {
-    softmax_.raise_origins(s, o_);
+    if (judged || !speculative || !softmax_.may_speculate()) softmax_.raise_origins(s, o_);
     softmax_.exponentials(s);
     const Probabilities<Step> p = to_operand<Plan, Step>(s);
     accumulate<Plan, Step>(o_, p, v, step_first);
     softmax_.add_to_sums(p);
   }
+
+  static constexpr bool speculative = Softmax<Plan, Mods, S>::speculative;
 
   const ForwardArguments& args_;
   const Params& params_;

@@ -110,21 +110,20 @@ __forceinline__ float log2_approx(float x) {
 __forceinline__ float infinity() { return __int_as_float(0x7f800000); }
 
 // Where a lane reads fragments in a tile of rows: `row` and `chunk` below are compile-time steps from the lane's own
-// place, row a multiple of 8 and chunk even, so that one XOR finds the swizzled chunk.
+// place, row a multiple of 8 and chunk even. Swizzled rows start at multiples of 128 bytes, so that one XOR with the
+// lane's address finds the chunk.
 template <class Rows>
 struct LaneAddress {
-  uint32 row_address;
-  uint32 chunk_bits;
+  uint32 address;
 
   LaneAddress(uint32 tile_address, int lane_row, int lane_chunk)
-      : row_address(tile_address + lane_row * Rows::row_bytes),
-        chunk_bits((Rows::swizzled ? lane_chunk ^ (lane_row & 7) : lane_chunk) * 16) {}
+      : address(tile_address + Rows::offset(lane_row, lane_chunk)) {}
 
   __forceinline__ uint32 at(int row, int chunk) const {
     if constexpr (Rows::swizzled) {
-      return row_address + (chunk_bits ^ ((chunk & 7) * 16)) + row * Rows::row_bytes + (chunk >> 3) * 128;
+      return (address ^ ((chunk & 7) * 16)) + row * Rows::row_bytes + (chunk >> 3) * 128;
     } else {
-      return row_address + chunk_bits + row * Rows::row_bytes + chunk * 16;
+      return address + row * Rows::row_bytes + chunk * 16;
     }
   }
 };

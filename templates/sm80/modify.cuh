@@ -91,28 +91,6 @@ struct ThreadRows {
 #pragma unroll
     for (int r = 0; r < S::rows; ++r) values[r] = Mods::row(params, work.context, work.uniform, q_idx(work, r));
   }
-  // What a step of a masked tile is for this warp: a tile's mask often decides itself within a warp's rows.
-  __forceinline__ BlockVerdict judge_step(const typename Mods::Params& params, const WorkTile<Mods>& work,
-                                          int first_key, int end) const {
-    if (first_key >= work.context.kv_len) return BlockVerdict::empty;
-    if constexpr (Mods::mask_kind == MaskKind::band) {
-      BandRange range;
-      const int zero = opaque_zero();
-#pragma unroll
-      for (int r = 0; r < S::rows; ++r) {
-        const Band row = Mods::row_band(params, work.context, work.uniform, values[r]);
-        range.add({row.lo + zero, row.hi + zero});
-      }
-      const BandExtremes band = range.reduce();
-      if (misses(band, first_key, end)) return BlockVerdict::empty;
-      if (!covers(band, first_key, end)) return BlockVerdict::partial;
-    } else if constexpr (Mods::mask_kind == MaskKind::general) {
-      return BlockVerdict::partial;
-    }
-    // All rows keep all keys, unless the keys end here or the table's row range does.
-    if (!Plan::block_table && end <= work.context.kv_len) return BlockVerdict::full;
-    return BlockVerdict::partial;
-  }
   // Rows past the end stand for the last one; they are never written.
   __forceinline__ int q_idx(const WorkTile<Mods>& work, int r) const {
     return min(work.q_first + first() + 8 * r, work.q_last);

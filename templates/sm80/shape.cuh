@@ -83,7 +83,7 @@ struct Shape {
   static constexpr int column_offset = v_offset + Plan::stages * v_stage_bytes;
   static constexpr int diagonal_offset = column_offset + 2 * column_stage_words * 4;
   static constexpr int cursor_offset = diagonal_offset + 2 * diagonal_stage_words * 4;
-  static constexpr int cursor_bytes = 256;
+  static constexpr int cursor_bytes = 640;
   static constexpr int smem_bytes = cursor_offset + cursor_bytes;
 
   static_assert(Plan::rows_per_warp % 16 == 0, "rows_per_warp");

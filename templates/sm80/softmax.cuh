@@ -5,6 +5,12 @@
 // then exponentials grow to at most 2^slack. So the common step needs no reduction across lanes and no rescale of the
 // output: each thread compares its own scores with a limit and a warp vote decides. (The threshold is that of
 // FlashAttention-4; the vote per warp replaces its correction warps.)
+//
+// Where the exponentials' type has the range of fp32, the long steps of full tiles do not look at the maximum at all
+// (`speculative`): they begin once every row has an origin, and the row sums show afterwards whether it still serves.
+// A sum that has grown large sends the warp through a step that raises origins; one that has grown beyond what O can be
+// trusted with makes the CTA work off its tile anew, with maxima throughout. That takes scores that rise by more than
+// 40 (natural units) after a row's first keys, or none that are finite.
 #pragma once
 
 #include "contract.cuh"
@@ -14,6 +20,9 @@ namespace attnc {
 namespace sm80 {
 
 inline constexpr float slack_log2 = 8.0f;
+// Row sums above which speculation raises the origin, and those that it does not survive: 2^40 and 2^60.
+inline constexpr float large_sum = 1.099511627776e12f;
+inline constexpr float largest_sum = 1.152921504606847e18f;
 
 // Where a score mod's bound makes any maximum unnecessary: exp2 of the bound must fit P's type, and its sums fp32.
 template <class Plan, class Mods>
@@ -41,22 +50,25 @@ struct Softmax {
   static constexpr bool scaled = !Mods::has_score_mod || score_is_natural<Mods>;
   static constexpr bool shifted = !scaled;
   static constexpr bool bounded = BoundedScores<Plan, Mods>::holds;
+  // Whether full tiles are worked off without looking at the maximum. (fp16 has no room for it: its exponentials end at
+  // 2^16.) Where masked tiles take the same steps, and so the same code, nothing would be gained.
+  static constexpr bool speculative = Plan::dtype == DType::bf16 && !bounded && S::out_tiles <= 8 &&
+                                      Mods::mask_kind != MaskKind::general &&
+                                      MaskedShape<Plan, Mods>::step_keys != S::step_keys;
   // Row sums of the exponentials as rounded for the product with V, by the tensor core: rounding then cancels in the
   // quotient, which bounded scores need (their largest exponential is not 1), and the adder has less to do. Not where
   // the output already fills the registers.
   static constexpr bool sums_by_mma = !S::is_f32 && (bounded || S::row_tiles * S::out_tiles <= 16);
 
-  float to_log2;          // log2 units per unit of the scores in registers
+  const float& scale;     // the softmax scale, natural units
   float origin[S::rows];  // what exponents are relative to, log2 units: a recent maximum of the row
   // Row sums as an accumulator fragment: rows 2i and 2i + 1 in elements 0 and 2 of [i]. Until finish(), those not by
   // the tensor core are over this thread's keys only.
   float sum[S::row_tiles][4];
 
-  __forceinline__ explicit Softmax(float scale) {
-    // A score mod returns log2 units, or natural ones where it says so. Raw dot products are scaled inside the
-    // exponential; the sign of a negative scale has been folded into Q, and a scale of 0 must not turn a masked -inf
-    // into NaN.
-    to_log2 = !Mods::has_score_mod ? fmaxf(fabsf(scale) * log2_e, 1e-37f) : scaled ? log2_e : 1.0f;
+  __forceinline__ explicit Softmax(const float& scale) : scale(scale) { start(); }
+
+  __forceinline__ void start() {
 #pragma unroll
     for (int r = 0; r < S::rows; ++r) {
       // Below every score until a row keeps its first key, and finite, so that exponents of -inf stay -inf.
@@ -65,13 +77,40 @@ struct Softmax {
     }
   }
 
+  // Log2 units per unit of the scores in registers, computed anew at every call: it would take a register across the
+  // whole loop. A score mod returns log2 units, or natural ones where it says so. Raw dot products are scaled inside
+  // the exponential; the sign of a negative scale has been folded into Q, and a scale of 0 must not turn a masked -inf
+  // into NaN.
+  __forceinline__ float to_log2() const {
+    if constexpr (Mods::has_score_mod) return scaled ? log2_e : 1.0f;
+    float size;
+    asm volatile("abs.f32 %0, %1;" : "=f"(size) : "f"(scale));
+    return fmaxf(size * log2_e, 1e-37f);
+  }
+
   // What modify_scores adds to a row's scores: nothing yet where no key has been kept.
   __forceinline__ float shift(int r) const { return is_unset(r) ? 0.0f : -origin[r]; }
+
+  // Whether a long step may go without the maximum, for all rows of the warp.
+  __forceinline__ bool may_speculate() const {
+    bool ready = true;
+#pragma unroll
+    for (int r = 0; r < S::rows; ++r) ready = ready && !is_unset(r) && row_sum(r) <= large_sum;
+    return __all_sync(0xffffffffu, ready);
+  }
+  // Whether speculation went wrong: a sum is too large, infinite or NaN.
+  __forceinline__ bool has_overflowed() const {
+    bool right = true;
+#pragma unroll
+    for (int r = 0; r < S::rows; ++r) right = right && row_sum(r) <= largest_sum;
+    return !right;
+  }
 
   // Raises the origins, and rescales what was accumulated under the old ones, where the step's scores demand it.
   template <class Step>
   __forceinline__ void raise_origins(Scores<Step>& s, Accumulator<S>& o) {
     if constexpr (bounded) return;
+    const float to_log2 = this->to_log2();
     float largest[S::rows];
     bool raise = false;
 #pragma unroll
@@ -81,22 +120,32 @@ struct Softmax {
       for (int j = 0; j < Step::key_tiles; ++j) {
         largest[r] = fmaxf(largest[r], fmaxf(s.x[r / 2][j][r % 2 * 2], s.x[r / 2][j][r % 2 * 2 + 1]));
       }
-      raise |= exponent(r, largest[r]) > limit(r);
+      raise |= exponent(r, largest[r], to_log2) > limit(r);
+      if constexpr (speculative) raise |= !(row_sum(r) <= large_sum);
     }
     if (!__any_sync(0xffffffffu, raise)) return;
 #pragma unroll
     for (int r = 0; r < S::rows; ++r) {
       float row_largest = fmaxf(largest[r], __shfl_xor_sync(0xffffffffu, largest[r], 1));
       row_largest = fmaxf(row_largest, __shfl_xor_sync(0xffffffffu, row_largest, 2));
-      if (exponent(r, row_largest) > limit(r)) {
-        const float raised = scaled ? row_largest * to_log2 : row_largest - shift(r);
+      float rise = exponent(r, row_largest, to_log2), raised = scaled ? row_largest * to_log2 : row_largest - shift(r);
+      if constexpr (speculative) {
+        float row_total = row_sum(r);
+        if constexpr (!sums_by_mma) row_total = quad_sum(row_total);
+        const float by_sum = log2_approx(row_total);
+        if (!(row_total <= large_sum) && !(by_sum <= rise)) {
+          rise = by_sum;
+          raised = origin[r] + by_sum;
+        }
+      }
+      if (rise > limit(r)) {
         const float rescale = is_unset(r) ? 0.0f : exp2_approx(origin[r] - raised);
         origin[r] = raised;
         if constexpr (shifted) {
 #pragma unroll
           for (int j = 0; j < Step::key_tiles; ++j) {
-            s.x[r / 2][j][r % 2 * 2] -= row_largest;
-            s.x[r / 2][j][r % 2 * 2 + 1] -= row_largest;
+            s.x[r / 2][j][r % 2 * 2] -= rise;
+            s.x[r / 2][j][r % 2 * 2 + 1] -= rise;
           }
         }
         sum[r / 2][r % 2 * 2] *= rescale;
@@ -113,13 +162,14 @@ struct Softmax {
   // Scores to exponentials, in place.
   template <class Step>
   __forceinline__ void exponentials(Scores<Step>& s) {
+    const float to_log2 = this->to_log2();
 #pragma unroll
     for (int j = 0; j < Step::key_tiles; ++j) {
 #pragma unroll
       for (int i = 0; i < S::row_tiles; ++i) {
 #pragma unroll
         for (int e = 0; e < 4; ++e) {
-          s.x[i][j][e] = exp2_approx(exponent(2 * i + e / 2, s.x[i][j][e]));
+          s.x[i][j][e] = exp2_approx(exponent(2 * i + e / 2, s.x[i][j][e], to_log2));
         }
         if constexpr (!sums_by_mma) {
           sum[i][0] += s.x[i][j][0] + s.x[i][j][1];
@@ -146,9 +196,7 @@ struct Softmax {
     if constexpr (!sums_by_mma) {
 #pragma unroll
       for (int r = 0; r < S::rows; ++r) {
-        float& row_sum = sum[r / 2][r % 2 * 2];
-        row_sum += __shfl_xor_sync(0xffffffffu, row_sum, 1);
-        row_sum += __shfl_xor_sync(0xffffffffu, row_sum, 2);
+        sum[r / 2][r % 2 * 2] = quad_sum(row_sum(r));
       }
     }
   }
@@ -163,8 +211,15 @@ struct Softmax {
  private:
   static constexpr float unset_origin = -3e38f;
 
+  static __forceinline__ float quad_sum(float value) {
+    value += __shfl_xor_sync(0xffffffffu, value, 1);
+    return value + __shfl_xor_sync(0xffffffffu, value, 2);
+  }
+
   __forceinline__ bool is_unset(int r) const { return !bounded && origin[r] == unset_origin; }
-  __forceinline__ float exponent(int r, float score) const { return scaled ? fmaf(score, to_log2, -origin[r]) : score; }
+  __forceinline__ float exponent(int r, float score, float to_log2) const {
+    return scaled ? fmaf(score, to_log2, -origin[r]) : score;
+  }
   // The exponent above which a row's origin is raised. The first key sets it, however small its score.
   __forceinline__ float limit(int r) const { return shifted && is_unset(r) ? -infinity() : slack_log2; }
 };

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which kv tiles a CTA visits, and which of them need the mask.
 //
-// Tiles are judged 32 at a time, one per lane, and popped from two ballots: skipping a long run of empty tiles costs
-// one judgement, not one per tile. Last keys come first: a causal row then meets its nearest keys first, and scores
-// that fall off with distance (ALiBi) seldom raise the maximum again. One warp does this for the CTA, a tile ahead of
-// the copies; its state lives in shared memory, where it costs the other phases no registers.
+// Tiles are judged 32 at a time, one per lane, and popped from two ballots, after windows of 32 tiles have been judged
+// the same way: skipping a long run of empty tiles costs a judgement for 32768 of them. Last keys come first: a causal
+// row then meets its nearest keys first, and scores that fall off with distance (ALiBi) seldom raise the maximum again.
+// One warp does this for the CTA, a tile ahead of the copies; its state lives in shared memory, where it costs the
+// other phases no registers.
 #pragma once
 
 #include "arguments.cuh"
 #include "contract.cuh"
-#include "sm80/shape.cuh"
+#include "sm80/mma.cuh"
 
 namespace attnc {
 namespace sm80 {
@@ -31,9 +32,26 @@ struct WorkPlace {
 
 struct KvTile {
   int first_key;  // negative: no more tiles
-  int masked;     // nonzero: some element may be masked, by the mask, the end of the keys or the rows below
+  // What the tile's masked steps are to each warp (StepVerdicts); 0: every element of the tile is kept.
+  uint32 steps;
   int row_begin;  // rows of the q tile the visit counts for, relative to q_first
   int row_end;
+};
+
+// A tile that needs the mask is judged once more, for each warp's rows and each step of keys: bit warp * steps + step
+// of the low half is set where the warp has anything to do, that of the high half where some element may be masked.
+template <class Plan, class Mods>
+struct StepVerdicts {
+  static constexpr int steps = Plan::tile_kv / MaskedShape<Plan, Mods>::step_keys;
+  static constexpr int count = Plan::warps * steps;
+  static_assert(count <= 16, "verdicts of a tile do not fit their word");
+  // A tile with nothing masked, worked off in such steps.
+  static constexpr uint32 all_full = (1u << count) - 1;
+
+  uint32 bits;  // of one warp
+  __forceinline__ explicit StepVerdicts(uint32 tile_steps) : bits(tile_steps >> thread_index() / 32 * steps) {}
+  __forceinline__ bool visits(int step) const { return bits >> step & 1; }
+  __forceinline__ bool masks(int step) const { return bits >> (16 + step) & 1; }
 };
 
 // The extremes of row_band over the rows of a q tile: a kv tile is empty when it misses [lowest_lo, highest_hi) and
@@ -59,10 +77,13 @@ struct BandRange {
   __forceinline__ void add(const Band& band) {
     // A row that keeps nothing must not widen what is visited, nor let anything count as full.
     const bool empty = band.lo >= band.hi;
-    e.lowest_lo = min(e.lowest_lo, empty ? int_max : band.lo);
-    e.highest_hi = max(e.highest_hi, empty ? int_min : band.hi);
-    e.highest_lo = max(e.highest_lo, empty ? int_max : band.lo);
-    e.lowest_hi = min(e.lowest_hi, empty ? int_min : band.hi);
+    add({empty ? int_max : band.lo, empty ? int_max : band.lo, empty ? int_min : band.hi, empty ? int_min : band.hi});
+  }
+  __forceinline__ void add(const BandExtremes& other) {
+    e.lowest_lo = min(e.lowest_lo, other.lowest_lo);
+    e.highest_lo = max(e.highest_lo, other.highest_lo);
+    e.lowest_hi = min(e.lowest_hi, other.lowest_hi);
+    e.highest_hi = max(e.highest_hi, other.highest_hi);
   }
   // Over the lanes of a warp.
   __forceinline__ BandExtremes reduce() const {
@@ -72,29 +93,19 @@ struct BandRange {
   }
 };
 
-// Over all rows of the q tile; called by a whole warp.
-template <int tile_q, class Mods>
-__forceinline__ BandExtremes band_extremes(const typename Mods::Params& params, const WorkTile<Mods>& work) {
-  BandRange range;
-#pragma unroll 1
-  for (int i = static_cast<int>(threadIdx.x) % 32; i < tile_q; i += 32) {
-    const auto row = Mods::row(params, work.context, work.uniform, min(work.q_first + i, work.q_last));
-    range.add(Mods::row_band(params, work.context, work.uniform, row));
-  }
-  return range.reduce();
-}
-
 // What a cursor remembers between tiles.
 struct CursorState {
-  // What is left of the run of tiles being scanned, and the ballots of its current window of 32.
-  int window_begin, window_end, window;
-  uint32 visit, masked;
+  // What is left of the run of tiles being scanned: [run_begin, run_end), then windows of 32 tiles, counted from
+  // first_window, then tiles of one window.
+  int run_begin, run_end, first_window, window;
+  uint32 windows, visit, masked;
   BandExtremes band;
   // Block tables only: the list position, 16 cached block indices, and the rows the current block row covers.
   int block_row, position, position_end, partial_count, full_count;
   int cached_from, cached_blocks[16];
   int row_begin, row_end;
   int listed_full, restricted;
+  BandExtremes warp_bands[8];
 };
 
 // A CTA's state in shared memory, outside the registers of the loop.
@@ -102,7 +113,8 @@ struct SharedState {
   CursorState cursor;
   KvTile posted[2];  // the tile after the one being copied, alternating
   WorkPlace place;
-  const uint8* k;  // the head's matrices
+  int careful, overflowed;  // Softmax::speculative only
+  const uint8* k;           // the head's matrices
   const uint8* v;
 };
 
@@ -118,53 +130,95 @@ class TileCursor {
 
   __forceinline__ void start() {
     CursorState s;
-    if constexpr (Mods::mask_kind == MaskKind::band) s.band = band_extremes<tile_q>(params_, work_);
+    if constexpr (Mods::mask_kind == MaskKind::band) s.band = band_extremes();
     if constexpr (Plan::block_table) {
       s.block_row = work_.q_first / args_.blocks.q_block - 1;
       s.position = 0;
       s.position_end = 0;
-      s.window_begin = 0;
-      s.window_end = 0;
+      s.run_begin = 0;
+      s.run_end = 0;
     } else {
-      s.window_begin = 0;
-      s.window_end = ceil_div(args_.kv_len, tile_kv);
+      s.run_begin = 0;
+      s.run_end = ceil_div(args_.kv_len + opaque_zero(), tile_kv);
       if constexpr (Mods::mask_kind == MaskKind::band) {
-        s.window_begin = min(max(s.band.lowest_lo, 0) / tile_kv, s.window_end);
-        s.window_end = ceil_div(min(max(s.band.highest_hi, 0), args_.kv_len), tile_kv);
+        s.run_begin = min(max(s.band.lowest_lo, 0) / tile_kv, s.run_end);
+        s.run_end = ceil_div(min(max(s.band.highest_hi, 0), args_.kv_len), tile_kv);
       }
       if (args_.kv_splits > 1) {
-        const int per_split = ceil_div(max(s.window_end - s.window_begin, 0), args_.kv_splits);
-        s.window_begin += work_.split * per_split;
-        s.window_end = min(s.window_end, s.window_begin + per_split);
+        const int per_split = ceil_div(max(s.run_end - s.run_begin, 0), args_.kv_splits);
+        s.run_begin += work_.split * per_split;
+        s.run_end = min(s.run_end, s.run_begin + per_split);
       }
     }
+    s.windows = 0;
     s.visit = 0;
     store(s);
   }
 
-  // The next tile, in the order of the work; first_key is negative when there is none.
+  // The next tile, in the order of the work; first_key is negative when there is none. The judgement stands in the loop
+  // once, for windows of 32 tiles, for the tiles of a window, and for a masked tile's steps: 32 at a time, one a lane.
   __forceinline__ KvTile next() {
     CursorState s = load();
     KvTile tile{-1, 0, 0, tile_q};
-    bool more = true;
-    while (s.visit == 0 && more) {
-      if (s.window_begin < s.window_end) {
-        judge_window(s);
-      } else if constexpr (Plan::block_table) {
-        more = next_block(s);
+    while (true) {
+      const bool of_steps = s.visit != 0, of_tiles = !of_steps && s.windows != 0;
+      int q_first = work_.q_first, q_last = work_.q_last, first_key, keys;
+      if (of_steps) {
+        const int bit = 31 - __clz(s.visit);
+        s.visit ^= 1u << bit;
+        tile.first_key = (s.window + bit) * tile_kv;
+        if (!(s.masked >> bit & 1)) break;
+        const int warp = lane() / Verdicts::steps;
+        q_first += warp * Plan::rows_per_warp;
+        q_last = warp < Plan::warps ? min(q_first + Plan::rows_per_warp - 1, q_last) : -1;
+        keys = tile_kv / Verdicts::steps;
+        first_key = tile.first_key + lane() % Verdicts::steps * keys;
+      } else if (of_tiles) {
+        const int bit = 31 - __clz(s.windows);
+        s.windows ^= 1u << bit;
+        s.window = s.first_window + 32 * bit;
+        keys = tile_kv;
+        first_key = (s.window + lane()) * keys;
+      } else if (s.run_begin < s.run_end) {
+        s.first_window = s.run_end - 32 * 32;
+        const bool one_window = s.run_end - s.run_begin <= 32;
+        s.run_end = s.first_window;
+        s.windows = 1u << 31;
+        if (one_window) continue;
+        keys = 32 * tile_kv;
+        first_key = (s.first_window + 32 * lane()) * tile_kv;
       } else {
-        more = false;
+        if constexpr (Plan::block_table) {
+          if (next_block(s)) continue;
+        }
+        break;
+      }
+      const int end = first_key + keys;
+      if (!of_steps) first_key = max(first_key, s.run_begin * tile_kv);
+      BlockVerdict verdict = BlockVerdict::empty;
+      if (first_key < min(end, args_.kv_len) && q_first <= q_last) {
+        verdict = judge(s, of_steps, BlockRange{q_first, q_last, first_key, min(end, args_.kv_len) - 1});
+      }
+      const uint32 kept = __ballot_sync(all_lanes, verdict != BlockVerdict::empty);
+      bool masked = verdict == BlockVerdict::partial || (verdict == BlockVerdict::full && end > args_.kv_len);
+      if constexpr (Plan::block_table) masked |= verdict == BlockVerdict::full && s.restricted != 0;
+      // Where only one warp has rows the others have steps to leave out.
+      if (of_tiles && q_last - q_first < Plan::rows_per_warp && Plan::warps > 1) masked = true;
+      const uint32 partial = __ballot_sync(all_lanes, masked);
+      if (of_steps) {
+        tile.steps = kept == Verdicts::all_full && partial == 0 ? 0 : kept | partial << 16;
+        if (kept != 0) break;
+        tile.first_key = -1;
+      } else if (of_tiles) {
+        s.visit = kept;
+        s.masked = partial;
+      } else {
+        s.windows = kept;
       }
     }
-    if (s.visit != 0) {
-      const int bit = 31 - __clz(s.visit);
-      s.visit ^= 1u << bit;
-      tile.first_key = (s.window + bit) * tile_kv;
-      tile.masked = s.masked >> bit & 1;
-      if constexpr (Plan::block_table) {
-        tile.row_begin = s.row_begin;
-        tile.row_end = s.row_end;
-      }
+    if constexpr (Plan::block_table) {
+      tile.row_begin = s.row_begin;
+      tile.row_end = s.row_end;
     }
     store(s);
     return tile;
@@ -174,9 +228,10 @@ class TileCursor {
   static constexpr int tile_q = Shape<Plan, Mods>::tile_q;
   static constexpr int tile_kv = Plan::tile_kv;
   static constexpr uint32 all_lanes = 0xffffffffu;
+  using Verdicts = StepVerdicts<Plan, Mods>;
 
   static constexpr int ceil_div(int value, int divisor) { return (value + divisor - 1) / divisor; }
-  static __forceinline__ int lane() { return static_cast<int>(threadIdx.x) % 32; }
+  static __forceinline__ int lane() { return thread_index() % 32; }
 
   // Every lane reads the state, one writes it.
   __forceinline__ CursorState load() const {
@@ -186,9 +241,11 @@ class TileCursor {
   __forceinline__ void store(const CursorState& s) const {
     __syncwarp();
     if (lane() == 0) {
-      shared_.window_begin = s.window_begin;
-      shared_.window_end = s.window_end;
+      shared_.run_begin = s.run_begin;
+      shared_.run_end = s.run_end;
+      shared_.first_window = s.first_window;
       shared_.window = s.window;
+      shared_.windows = s.windows;
       shared_.visit = s.visit;
       shared_.masked = s.masked;
       shared_.band = s.band;
@@ -207,33 +264,38 @@ class TileCursor {
     }
   }
 
-  // Judges the last 32 tiles of what is left of the current run of tiles.
-  __forceinline__ void judge_window(CursorState& s) const {
-    s.window_end -= 32;
-    s.window = s.window_end;
-    const int tile = s.window + lane();
-    const int first_key = tile * tile_kv;
-    BlockVerdict verdict = BlockVerdict::empty;
-    if (tile >= s.window_begin && first_key < args_.kv_len) verdict = judge(s, first_key);
-    bool masked = verdict == BlockVerdict::partial || first_key + tile_kv > args_.kv_len;
-    if constexpr (Plan::block_table) masked |= s.restricted != 0;
-    s.visit = __ballot_sync(all_lanes, verdict != BlockVerdict::empty);
-    s.masked = __ballot_sync(all_lanes, masked);
+  // The extremes of row_band over the rows of each warp, which are kept, and of the q tile.
+  __forceinline__ BandExtremes band_extremes() const {
+    BandRange all;
+#pragma unroll 1
+    for (int warp = 0; warp < Plan::warps; ++warp) {
+      BandRange range;
+#pragma unroll 1
+      for (int i = lane(); i < Plan::rows_per_warp; i += 32) {
+        const int q_idx = min(work_.q_first + warp * Plan::rows_per_warp + i, work_.q_last);
+        const auto row = Mods::row(params_, work_.context, work_.uniform, q_idx);
+        range.add(Mods::row_band(params_, work_.context, work_.uniform, row));
+      }
+      const BandExtremes band = range.reduce();
+      if (lane() == 0) shared_.warp_bands[warp] = band;
+      all.add(band);
+    }
+    return all.e;
   }
 
-  __forceinline__ BlockVerdict judge(const CursorState& s, int first_key) const {
+  // The range is one of a warp's rows (that which this lane judges a step for), or of all.
+  __forceinline__ BlockVerdict judge(const CursorState& s, bool of_steps, const BlockRange& range) const {
     if constexpr (Plan::block_table) {
       if (s.listed_full) return BlockVerdict::full;
     }
-    const int last_key = min(first_key + tile_kv, args_.kv_len) - 1;
     if constexpr (Mods::mask_kind == MaskKind::none) {
       return BlockVerdict::full;
     } else if constexpr (Mods::mask_kind == MaskKind::band) {
-      if (misses(s.band, first_key, last_key + 1)) return BlockVerdict::empty;
-      return covers(s.band, first_key, last_key + 1) ? BlockVerdict::full : BlockVerdict::partial;
+      const BandExtremes band = of_steps ? shared_.warp_bands[lane() / Verdicts::steps] : s.band;
+      if (misses(band, range.kv_first, range.kv_last + 1)) return BlockVerdict::empty;
+      return covers(band, range.kv_first, range.kv_last + 1) ? BlockVerdict::full : BlockVerdict::partial;
     } else if constexpr (Mods::has_classifier) {
-      return Mods::classify(params_, work_.context, work_.uniform,
-                            BlockRange{work_.q_first, work_.q_last, first_key, last_key});
+      return Mods::classify(params_, work_.context, work_.uniform, range);
     } else {
       return BlockVerdict::partial;
     }
@@ -280,8 +342,8 @@ class TileCursor {
     s.listed_full = s.position >= s.partial_count;
     ++s.position;
     const int tiles_per_block = table.kv_block / tile_kv;
-    s.window_begin = block * tiles_per_block;
-    s.window_end = s.window_begin + tiles_per_block;
+    s.run_begin = block * tiles_per_block;
+    s.run_end = s.run_begin + tiles_per_block;
     return true;
   }
 

@@ -138,6 +138,19 @@ TEST(CudaCompile, EveryModAndMaskOnHopper) {
   expect_clean(sample(jobs, 3));
 }
 
+/// What the Hopper kernel cannot take: the portable one in its largest plans, with the longest steps.
+TEST(CudaCompile, EveryModAndMaskOnHopperPortable) {
+  std::vector<Job> jobs;
+  for (const ModCase& mods : all_cases())
+    for (const std::pair<int, int> dim : {std::pair{64, 64}, std::pair{128, 128}})
+      for (const DType dtype : {DType::bf16, DType::f16}) {
+        Job job = make_job(mods, "sm_90a", dtype, dim);
+        job.request.tensor_maps = false;
+        jobs.push_back(job);
+      }
+  expect_clean(sample(jobs, 3));
+}
+
 TEST(CudaCompile, EveryHeadDimensionTypeAndTarget) {
   const ModCase mods{"soft_cap_window", stock::soft_cap(30.0f), stock::sliding_window(100), {}};
   std::vector<Job> jobs;
