@@ -38,7 +38,8 @@ class CliTest(unittest.TestCase):
     def attnc(self, *arguments, expect=0, preexec=None):
         environment = dict(os.environ, ATTNC_CACHE_DIR=self.path("cache"))
         # A crash under a sanitizer must not look like the user's error.
-        environment["ASAN_OPTIONS"] = environment["UBSAN_OPTIONS"] = environment["TSAN_OPTIONS"] = "exitcode=99"
+        for sanitizer in ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"):
+            environment[sanitizer] = (environment.get(sanitizer, "") + ":exitcode=99").lstrip(":")
         done = subprocess.run([ATTNC, *arguments], capture_output=True, cwd=self.folder, env=environment,
                               preexec_fn=preexec, timeout=120)
         result = Result(done)
