@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The fork and the join of a parallel loop, told to ThreadSanitizer: the distribution's oneTBB is not instrumented, so its
-// own synchronisation is invisible and what threads hand back looks like a race. Without the sanitizer this is nothing.
+// The fork and the join of a parallel loop, told to ThreadSanitizer: the distribution's oneTBB is not instrumented, so
+// its own synchronisation is invisible and what threads hand back looks like a race. Without the sanitizer this is
+// nothing.
 #pragma once
 
 #if defined(__has_feature)

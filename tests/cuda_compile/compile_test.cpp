@@ -142,7 +142,7 @@ TEST(CudaCompile, EveryModAndMaskOnHopper) {
 TEST(CudaCompile, EveryModAndMaskOnHopperPortable) {
   std::vector<Job> jobs;
   for (const ModCase& mods : all_cases())
-    for (const std::pair<int, int> dim : {std::pair{64, 64}, std::pair{128, 128}})
+    for (const auto& dim : {std::pair{64, 64}, std::pair{128, 128}})
       for (const DType dtype : {DType::bf16, DType::f16}) {
         Job job = make_job(mods, "sm_90a", dtype, dim);
         job.request.tensor_maps = false;
