@@ -157,7 +157,7 @@ BlockMaskSource make_block_mask_source(const ir::Program& program, int granule, 
 }
 
 bool is_dear_to_evaluate(const ir::Program& program, const plan::Target& target) {
-  constexpr int dear_keep_cost = 6;  // operations an element; unpacking takes about two
+  constexpr int dear_keep_cost = 5;  // operations an element; unpacking takes about two
   KernelRequest request;
   request.block_table = true;
   request.target = target;
