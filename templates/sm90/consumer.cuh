@@ -157,24 +157,12 @@ class Consumer {
   __device__ __forceinline__ WorkNotice await_work() {
     for (;; q_.advance()) {
       barrier_wait(shared_.q_full(q_.stage), q_.phase);
-      const WorkNotice work = read_notice(shared_.work(q_.stage));
+      const WorkNotice work = *shared_.work(q_.stage);
       if (work.q_tile < 0 || work.has_tiles) return work;
       release(shared_.q_empty(q_.stage));
       write_empty_rows<Plan>(args_, work.batch, work.head,
                              work.q_tile * Layout::tile_q + warpgroup_ * rows_per_warpgroup);
     }
-  }
-
-  // Read by the lane that will give the slot back, for all of its warp: so the producer's next write is ordered after the
-  // read by the barrier between the two threads alone, which racecheck can follow.
-  static __device__ __forceinline__ WorkNotice read_notice(const WorkNotice* notice) {
-    WorkNotice work{};
-    if (lane() == 0) work = *notice;
-    work.batch = __shfl_sync(0xffffffffu, work.batch, 0);
-    work.head = __shfl_sync(0xffffffffu, work.head, 0);
-    work.q_tile = __shfl_sync(0xffffffffu, work.q_tile, 0);
-    work.has_tiles = __shfl_sync(0xffffffffu, work.has_tiles, 0);
-    return work;
   }
 
   __device__ __forceinline__ RowValues<Mods> row_values(const WorkNotice& work) const {
