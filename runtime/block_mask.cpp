@@ -188,6 +188,9 @@ void BlockMask::State::decide_on_host(const ir::Bindings& bindings) {
 BlockMask BlockMask::create(const MaskMod& mask, int B, int H, int q_len, int kv_len, const BlockMaskOptions& options) {
   constexpr std::string_view what = "BlockMask::create";
   check_shape(what, B, H, q_len, kv_len, options.block_size);
+  for (const auto& [name, bytes] :
+       {std::pair{"max_list_bytes", options.max_list_bytes}, std::pair{"max_bit_bytes", options.max_bit_bytes}})
+    if (bytes < 0) refuse(what, attnc::format("{} is {}; it must be 0 or more", name, bytes));
   const auto begin = std::chrono::steady_clock::now();
   return BlockMaskFactory::make(B, H, q_len, kv_len, options.block_size, options.device, [&](State& state) {
     BlockMaskRecipe& recipe = state.recipe.emplace();

@@ -116,6 +116,14 @@ TEST(Operations, AndOr) {
   expect_refused([&] { (void)(make(near, 1000, 1000, 1, 3) & b); }, {"heads", "3", "2"});
 }
 
+TEST(Operations, RoomIsNotNegative) {
+  const auto create = [](const BlockMaskOptions& options) {
+    (void)BlockMask::create(sliding_window(300), 1, 1, 1000, 1000, options);
+  };
+  expect_refused([&] { create({.max_list_bytes = -1}); }, {"max_list_bytes is -1", "0 or more"});
+  expect_refused([&] { create({.max_bit_bytes = -2048}); }, {"max_bit_bytes is -2048", "0 or more"});
+}
+
 TEST(Operations, FromKvBlocks) {
   const BlockMask made = make(sliding_window(300), 1000, 1000, 2, 1);
   const BlockMask same = BlockMask::from_kv_blocks(made.kv_num_blocks(), made.kv_indices(), made.full_kv_num_blocks(),

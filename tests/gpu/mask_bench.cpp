@@ -147,12 +147,9 @@ void time_build(const char* name, const MaskMod& mask_mod, int tokens, const Str
   std::fflush(stdout);
 }
 
-/// Attention with the tables of a mask, and without a table.
-void time_attention(const char* name, const MaskMod& mask_mod, int tokens, int heads, int mean_length,
-                    const Stream& stream) {
-  const std::vector<std::int32_t> doc = documents(tokens, mean_length);
-  const std::size_t elements = static_cast<std::size_t>(tokens) * static_cast<std::size_t>(heads) * 128;
-  std::mt19937 random(2);
+/// q, k, v and out, of the same random bf16 values from 0.5 to 1, of either sign.
+std::vector<DeviceBytes> random_tensors(std::size_t elements, unsigned seed) {
+  std::mt19937 random(seed);
   std::vector<std::uint16_t> values(elements);
   for (auto& value : values) value = static_cast<std::uint16_t>(0x3f00 + random() % 0x80 + (random() & 1) * 0x8000);
   std::vector<DeviceBytes> tensors;
@@ -160,6 +157,15 @@ void time_attention(const char* name, const MaskMod& mask_mod, int tokens, int h
     tensors.emplace_back(elements * 2);
     tensors.back().write(values.data(), elements * 2);
   }
+  return tensors;
+}
+
+/// Attention with the tables of a mask, and without a table.
+void time_attention(const char* name, const MaskMod& mask_mod, int tokens, int heads, int mean_length,
+                    const Stream& stream) {
+  const std::vector<std::int32_t> doc = documents(tokens, mean_length);
+  const std::size_t elements = static_cast<std::size_t>(tokens) * static_cast<std::size_t>(heads) * 128;
+  std::vector<DeviceBytes> tensors = random_tensors(elements, 2);
   DeviceBytes doc_memory(doc.size() * 4);
   doc_memory.write(doc.data(), doc.size() * 4);
   const BufferValue doc_value{"doc", TensorView(static_cast<const void*>(doc_memory.data()), DType::i32, {tokens})};
@@ -203,14 +209,7 @@ void time_attention(const char* name, const MaskMod& mask_mod, int tokens, int h
 void time_neighborhood(const Stream& stream) {
   constexpr int batch = 8, heads = 12, tokens = 3136, head_dim = 64;
   const std::size_t elements = static_cast<std::size_t>(batch) * heads * tokens * head_dim;
-  std::mt19937 random(3);
-  std::vector<std::uint16_t> values(elements);
-  for (auto& value : values) value = static_cast<std::uint16_t>(0x3f00 + random() % 0x80 + (random() & 1) * 0x8000);
-  std::vector<DeviceBytes> tensors;
-  for (int i = 0; i < 4; ++i) {
-    tensors.emplace_back(elements * 2);
-    tensors.back().write(values.data(), elements * 2);
-  }
+  std::vector<DeviceBytes> tensors = random_tensors(elements, 3);
   const auto view = [&](int i) {
     return TensorView(tensors[static_cast<std::size_t>(i)].data(), DType::bf16, {batch, heads, tokens, head_dim});
   };
