@@ -235,8 +235,10 @@ int operation_cost(const ir::Inst& inst, Type operand_type, const OperationStyle
       return style.precise ? 32 : 18;
     case Op::sin:
     case Op::cos:
-    case Op::erf:
+      return style.precise ? 40 : 16;
     case Op::pow:
+      return style.precise ? 40 : 32;
+    case Op::erf:
       return 40;
     case Op::floor:
     case Op::ceil:

@@ -26,6 +26,12 @@ bool logs_to_stderr(std::string_view category) {
   return false;
 }
 
+/// ptxas 12.9 and 13.0 overwrite the stack pointer in some warp-specialised kernels that have a stack
+/// (docs/performance/hopper_forward.md). None of ours is meant to have one.
+bool may_have_lost_its_stack(const LoadedKernel& kernel) {
+  return kernel.plan().family == plan::KernelFamily::sm90 && kernel.local_bytes() > 0;
+}
+
 }  // namespace
 
 void log(const VariantSpec& spec, std::string_view category, const std::string& message) {
@@ -78,6 +84,17 @@ BuiltKernel KernelStore::build(const KernelSource& source, const plan::Target& t
 }
 
 std::unique_ptr<LoadedKernel> KernelStore::make(const KernelChoice& choice) {
+  std::unique_ptr<LoadedKernel> kernel = build_and_load(choice);
+  if (!may_have_lost_its_stack(*kernel)) return kernel;
+  log(spec_, "plan",
+      attnc::format("the Hopper kernel wants a stack of {} bytes a thread; the portable kernel is used instead",
+                    kernel->local_bytes()));
+  KernelChoice portable = choice;
+  portable.tensor_maps = portable.bit_mask = false;
+  return build_and_load(portable);
+}
+
+std::unique_ptr<LoadedKernel> KernelStore::build_and_load(const KernelChoice& choice) {
   KernelRequest request = make_request(spec_, choice, device_.target);
   const auto signature_of = [&] {
     return make_signature(spec_.program, request, nvrtc().version_text(), compile_options(request.target));

@@ -43,6 +43,8 @@ std::unique_ptr<LoadedKernel> LoadedKernel::load(std::string_view cubin, const p
   check(api.kernel_set_attribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, plan.smem_bytes, forward,
                                  device.handle),
         "reserving shared memory for a kernel");
+  check(api.kernel_get_attribute(&loaded->local_bytes_, CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, forward, device.handle),
+        "asking for a kernel's stack");
   // The driver otherwise loads on the first launch, which may be under capture.
   check(api.kernel_get_function(&loaded->forward_, forward), "loading a kernel into the context");
   loaded->forward_ = reinterpret_cast<CUfunction>(forward);  // usable in every context, unlike the CUfunction

@@ -28,6 +28,8 @@ class LoadedKernel {
   const plan::TilePlan& plan() const { return plan_; }
   const ParamLayout& layout() const { return layout_; }
   CUfunction forward() const { return forward_; }
+  /// Stack of a thread of forward(): arrays and spilled registers.
+  int local_bytes() const { return local_bytes_; }
   CUfunction combine() const { return combine_; }  ///< null where the family has none
 
  private:
@@ -36,6 +38,7 @@ class LoadedKernel {
   ParamLayout layout_;
   CUlibrary library_ = nullptr;
   CUfunction forward_ = nullptr;
+  int local_bytes_ = 0;
   CUfunction combine_ = nullptr;
 };
 

@@ -15,7 +15,7 @@ struct WorkTile {
 };
 
 // Bytes of K and V that stay in L2 while the q tiles of a group of heads are worked on.
-inline constexpr int64 l2_budget_bytes = 32ll << 20;
+inline constexpr int l2_budget_bytes = 32 << 20;
 
 template <class Plan>
 class WorkScheduler {
@@ -24,9 +24,8 @@ class WorkScheduler {
       : q_tiles_(ceil_div(args.q_len, tile_q_rows<Plan>())),
         heads_(args.q_heads),
         total_(q_tiles_ * args.q_heads * args.batch) {
-    const int64 head_bytes = static_cast<int64>(max_int(args.kv_len, 1)) * (Plan::head_dim_qk + Plan::head_dim_v) * 2;
-    const int64 fitting = l2_budget_bytes / head_bytes;
-    const int kv_heads = fitting < 1 ? 1 : (fitting > 4096 ? 4096 : static_cast<int>(fitting));
+    constexpr int fitting_keys = l2_budget_bytes / ((Plan::head_dim_qk + Plan::head_dim_v) * 2);
+    const int kv_heads = min_int(max_int(fitting_keys / max_int(args.kv_len, 1), 1), 4096);
     group_ = min_int(kv_heads * (args.q_heads / args.kv_heads), args.q_heads * args.batch);
   }
 
