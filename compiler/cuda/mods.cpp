@@ -274,6 +274,7 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
   }
   const Classifier classifier = print_classifier(declared, natural, options);
   traits.has_classifier = classifier.useful;
+  traits.reads_extrema = !classifier.program.extrema.empty();
   functions += classifier.text;
 
   const ir::Program captures = with_extrema(declared, classifier.program);

@@ -19,6 +19,7 @@ struct ModsTraits {
   bool has_score_mod = false;
   MaskKind mask_kind = MaskKind::none;
   bool has_classifier = true;
+  bool reads_extrema = false;   ///< the classifier reads minima and maxima of captured buffers (extrema.h)
   bool rows_nonempty = true;    ///< for every call, whatever the lengths
   double score_bound_log2 = 0;  ///< 0: nothing proved
   int column_words = 0;

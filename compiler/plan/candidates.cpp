@@ -35,9 +35,8 @@ void add_sm90(const Problem& problem, const Target& target, std::vector<TilePlan
     plan.tile_kv = tile.tile_kv;
     plan.stages = tile.stages;
     plan.q_stages = tile.q_stages;
-    // The two splits of the register file that setmaxnreg takes (templates/sm90/README.md).
-    plan.consumer_registers = plan.consumer_warpgroups == 3 ? 160 : 240;
-    plan.producer_registers = plan.consumer_warpgroups == 3 ? 32 : 24;
+    split_registers(plan, problem.mods);
+    if (plan.consumer_warpgroups == 3 && plan.producer_registers > 32) continue;  // its consumers would spill
     plan.threads = (plan.consumer_warpgroups + 1) * 128;
     plan.tile_q = plan.consumer_warpgroups * rows_per_warpgroup;
     // A table's blocks of q, multiples of 128, are to be whole tiles.

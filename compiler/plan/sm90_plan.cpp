@@ -28,6 +28,8 @@ Tile preferred_tile(const Problem& problem, int columns, bool bias_product) {
   const cuda::ModsTraits& mods = problem.mods;
   const bool heavy = mods.score_cost + (problem.bit_mask ? 0 : mods.keep_cost) >= 24;
   const bool table = problem.block_table;
+  // Consumers have fewer registers then (split_registers).
+  const bool busy_producer = !table && mods.mask_kind != cuda::MaskKind::none && mods.reads_extrema;
   const bool like_neighbours = mods.mask_kind != cuda::MaskKind::none && mods.has_classifier;
   // Every score of a thread gets its own copy of the mods, on each path through a tile. Where their arithmetic takes
   // most of the time anyway, small tiles on one path cost little and save many seconds of compilation.
@@ -35,7 +37,7 @@ Tile preferred_tile(const Problem& problem, int columns, bool bias_product) {
   if (mods.score_cost >= 64) return {2, tile_kv_of_very_heavy, columns <= 128 ? 3 : 2, columns <= 64 ? 2 : 1, false};
   if (columns <= 64) {
     if (mods.score_cost >= 32 && !table) return {2, 96, 3, 2, true};
-    if (heavy || (table && !like_neighbours)) return {2, 128, 3, 2, true};
+    if (heavy || busy_producer || (table && !like_neighbours)) return {2, 128, 3, 2, true};
     // Score and mask together want registers that 128 keys do not leave (up to 12 spilled words).
     const bool both = mods.has_score_mod && mods.mask_kind != cuda::MaskKind::none;
     if (mods.has_score_mod && !bias_product) return {3, both && !table ? 112 : 128, 2, 2, true};
@@ -49,7 +51,7 @@ Tile preferred_tile(const Problem& problem, int columns, bool bias_product) {
     return {2, 128, 2, 2, true};
   }
   if (columns <= 192) return {2, table ? 64 : 96, 2, 1, true};
-  return {2, table ? 64 : 80, 2, 1, false};
+  return {2, table || busy_producer ? 64 : 80, 2, 1, false};
 }
 
 }  // namespace
@@ -77,6 +79,16 @@ int sm90_smem_bytes(const TilePlan& plan, const cuda::ModsTraits& mods) {
          barrier_bytes * (2 * plan.q_stages + 6 * plan.stages) + alignment_bytes;
 }
 
+void split_registers(TilePlan& plan, const cuda::ModsTraits& mods) {
+  // The classifier's loads and 64-bit offsets want more than a producer that only copies, and it must not spill.
+  const bool wide = std::max(plan.head_dim_qk, plan.head_dim_v) > 192;
+  plan.producer_registers = plan.classify_tiles && mods.reads_extrema ? (wide ? 40 : 56)
+                            : plan.consumer_warpgroups == 3           ? 32
+                                                                      : 24;
+  const int all = plan.consumer_warpgroups == 3 ? 512 : 504;
+  plan.consumer_registers = (all - plan.producer_registers) / plan.consumer_warpgroups;
+}
+
 TilePlan make_sm90_plan(const Problem& problem, const Target& target) {
   const int columns = std::max(problem.head_dim_qk, problem.head_dim_v);
   TilePlan plan;
@@ -98,11 +110,9 @@ TilePlan make_sm90_plan(const Problem& problem, const Target& target) {
   plan.stages = tile.stages;
   plan.q_stages = tile.q_stages;
   plan.speculative = tile.speculative;
-  // The register file over all threads: 2 * 240 + 24 and 3 * 160 + 32 fill what __launch_bounds__ gives.
-  plan.consumer_registers = plan.consumer_warpgroups == 3 ? 160 : 240;
-  plan.producer_registers = plan.consumer_warpgroups == 3 ? 32 : 24;
   while (problem.block_table && problem.kv_block % plan.tile_kv != 0) plan.tile_kv /= 2;
   plan.ping_pong = true;
+  split_registers(plan, problem.mods);
   plan.threads = (plan.consumer_warpgroups + 1) * 128;
   plan.tile_q = plan.consumer_warpgroups * rows_per_warpgroup;
   while (sm90_smem_bytes(plan, problem.mods) > target.smem_limit_bytes) {

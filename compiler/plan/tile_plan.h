@@ -76,6 +76,9 @@ TilePlan make_sm80_plan(const Problem& problem, const Target& target);
 /// Whether the Hopper kernel takes the problem, and its plan if so.
 bool can_run_sm90(const Problem& problem, const Target& target);
 TilePlan make_sm90_plan(const Problem& problem, const Target& target);
+/// Registers of the producer's and the consumers' threads, as setmaxnreg divides what __launch_bounds__ gives: 504 or
+/// 512 over all warpgroups; with any other sum it waits for ever. Wants consumer_warpgroups and classify_tiles.
+void split_registers(TilePlan& plan, const cuda::ModsTraits& mods);
 
 /// Dynamic shared memory in bytes; the kernels assert the same numbers.
 int sm80_smem_bytes(const TilePlan& plan, const cuda::ModsTraits& mods);

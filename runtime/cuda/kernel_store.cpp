@@ -27,7 +27,7 @@ bool logs_to_stderr(std::string_view category) {
 }
 
 /// ptxas 12.9 and 13.0 overwrite the stack pointer in some warp-specialised kernels that have a stack
-/// (docs/performance/hopper_forward.md). None of ours is meant to have one.
+/// (templates/sm90/README.md). None of ours is meant to have one.
 bool may_have_lost_its_stack(const LoadedKernel& kernel) {
   return kernel.plan().family == plan::KernelFamily::sm90 && kernel.local_bytes() > 0;
 }

@@ -65,10 +65,10 @@ std::vector<FunctionCase> function_cases() {
       {"pow_special", "pow(x[q_idx], y[q_idx])",
        [](std::mt19937& g, float& x, float& y) {
          // Combinations whose power is finite.
-         constexpr float choices[][2] = {{0, 2},         {-0.0f, 3},   {0, 0},          {1, infinity},  {-1, infinity},
-                                         {-1, -infinity}, {infinity, -1}, {-infinity, -3}, {-infinity, 0}, {2, -infinity},
-                                         {0.5f, infinity}, {-8, 1},     {-2, 3},         {-2, 16777216}, {0, 0.5f},
-                                         {1e-40f, 0.5f}};
+         constexpr float choices[][2] = {{0, 2},         {-0.0f, 3},      {0, 0},           {1, infinity},
+                                         {-1, infinity}, {-1, -infinity}, {infinity, -1},   {-infinity, -3},
+                                         {-infinity, 0}, {2, -infinity},  {0.5f, infinity}, {-8, 1},
+                                         {-2, 3},        {-2, 16777216},  {0, 0.5f},        {1e-40f, 0.5f}};
          const auto& choice = choices[std::uniform_int_distribution<std::size_t>(0, std::size(choices) - 1)(g)];
          x = choice[0];
          y = choice[1];

@@ -84,6 +84,29 @@ std::vector<std::byte> random_bf16(std::size_t elements, unsigned seed) {
   return bytes;
 }
 
+/// The document of each of `tokens` positions: twelve, the longest eight times the shortest.
+std::vector<std::int32_t> twelve_documents(int tokens) {
+  constexpr int weights[] = {3, 8, 1, 5, 2, 7, 4, 6, 1, 3, 8, 2}, all = 50;
+  std::vector<std::int32_t> documents;
+  int begun = 0;
+  for (int i = 0; i < 12; ++i) {
+    begun += weights[i];
+    documents.resize(static_cast<std::size_t>(tokens) * static_cast<std::size_t>(begun) / all, i);
+  }
+  return documents;
+}
+
+/// The share of the score matrix in which both are of one document.
+double document_share(int tokens) {
+  const std::vector<std::int32_t> documents = twelve_documents(tokens);
+  double share = 0;
+  for (int i = 0; i < 12; ++i) {
+    const double part = static_cast<double>(std::count(documents.begin(), documents.end(), i)) / tokens;
+    share += part * part;
+  }
+  return share;
+}
+
 void run(const Variant& variant, int B, int H, int S, int D, DeviceTimer& timer) {
   const Stream stream;
   const ProblemSpec spec{.dtype = DType::bf16,
@@ -107,10 +130,17 @@ void run(const Variant& variant, int B, int H, int S, int D, DeviceTimer& timer)
     slopes[static_cast<std::size_t>(h)] = std::exp2(-8.0f * static_cast<float>(h + 1) / static_cast<float>(H));
   DeviceBytes slope(slopes.size() * sizeof(float));
   slope.write(slopes.data(), slopes.size() * sizeof(float));
-  const std::vector<BufferValue> buffers = {{"slope", TensorView(static_cast<void*>(slope.data()), DType::f32, {H})}};
+  const std::vector<std::int32_t> documents = twelve_documents(S);
+  DeviceBytes doc(documents.size() * sizeof(std::int32_t));
+  doc.write(documents.data(), documents.size() * sizeof(std::int32_t));
+  std::vector<BufferValue> buffers;
+  if (variant.name.find("alibi") != std::string::npos)
+    buffers.push_back({"slope", TensorView(static_cast<void*>(slope.data()), DType::f32, {H})});
+  if (variant.name.find("document") != std::string::npos)
+    buffers.push_back({"doc", TensorView(static_cast<void*>(doc.data()), DType::i32, {S})});
   ForwardOptions options;
   options.stream = stream.get();
-  if (variant.name.find("alibi") != std::string::npos) options.buffers = buffers;
+  options.buffers = buffers;
   BlockMask mask;
   if (variant.table) {
     BlockMaskOptions mask_options;
@@ -121,7 +151,7 @@ void run(const Variant& variant, int B, int H, int S, int D, DeviceTimer& timer)
   const double ms =
       timer.median_ms(stream, 10, [&] { attention.forward(view(q), view(k), view(v), view(out), options); });
   const double flop = 4.0 * B * H * static_cast<double>(S) * S * D * variant.share;
-  attnc::print(stdout, "{:<22} D={:<4} B={} H={} S={:<6} {:8.3f} ms {:7.0f} TFLOP/s\n", variant.name, D, B, H, S, ms,
+  attnc::print(stdout, "{:<24} D={:<4} B={} H={} S={:<6} {:8.3f} ms {:7.0f} TFLOP/s\n", variant.name, D, B, H, S, ms,
                flop / ms / 1e9);
 }
 
@@ -150,7 +180,7 @@ void host_costs() {
   attnc::print(stdout, "forward, host time     {:10.2f} us\n", median(times));
 }
 
-int bench() {
+int bench(const std::string& wanted) {
   if (!has_gpu()) {
     attnc::print(stdout, "no CUDA device\n");
     return 3;
@@ -167,10 +197,17 @@ int bench() {
       {"softcap, parameter", {"", stock::soft_cap(param("cap", 30.0f)), {}, {}}},
       {"causal alibi", {"", stock::alibi(), stock::causal(), {}}, 0.5},
       {"window 1024", {"", {}, stock::sliding_window(1024), {}}, window_share},
+      {"documents", {"", {}, stock::document(), {}}, document_share(8192)},
+      {"documents, causal", {"", {}, stock::document() & stock::causal(), {}}, document_share(8192) / 2},
+      {"documents, causal alibi",
+       {"", stock::alibi(), stock::document() & stock::causal(), {}},
+       document_share(8192) / 2},
       {"window, parameter", {"", {}, stock::sliding_window(param("window", 1024)), {}}, window_share},
   };
   for (const int D : {64, 128})
-    for (const Variant& variant : variants) run(variant, 2, 16, 8192, D, timer);
+    for (const Variant& variant : variants)
+      if (variant.name.find(wanted) != std::string::npos) run(variant, 2, 16, 8192, D, timer);
+  if (!wanted.empty()) return 0;
   run(variants[0], 2, 8, 8192, 256, timer);
   run({"neighborhood 56, 5", {"", {}, stock::neighborhood(56, 5), {}}}, 8, 12, 3136, 64, timer);
   run(variants[3], 8, 12, 3136, 64, timer);
@@ -180,9 +217,10 @@ int bench() {
 }  // namespace
 }  // namespace attnc::testing
 
-int main() {
+/// gpu_bench [part of a variant's name]
+int main(int argc, char** argv) {
   try {
-    return attnc::testing::bench();
+    return attnc::testing::bench(argc > 1 ? argv[1] : "");
   } catch (const attnc::Error& error) {
     attnc::print(stdout, "{}\n", error.what());
     return 1;
