@@ -58,6 +58,7 @@ plan::Problem problem_of(const KernelRequest& request, const ModsTraits& mods) {
   problem.kv_block = request.kv_block;
   problem.vector_bytes = request.vector_bytes;
   problem.tensor_maps = request.tensor_maps;
+  problem.small_tiles = request.small_tiles;
   problem.mods = mods;
   return problem;
 }

@@ -19,10 +19,11 @@ struct KernelRequest {
   int head_dim_v = 64;
   bool precise = false;
   bool block_table = false;
-  bool bit_mask = false;    ///< see plan::Problem; launches then pass ForwardArguments::mask_bits
-  int kv_block = 128;       ///< see plan::Problem
-  int vector_bytes = 16;    ///< see plan::Problem
-  bool tensor_maps = true;  ///< see plan::Problem
+  bool bit_mask = false;     ///< see plan::Problem; launches then pass ForwardArguments::mask_bits
+  int kv_block = 128;        ///< see plan::Problem
+  int vector_bytes = 16;     ///< see plan::Problem
+  bool tensor_maps = true;   ///< see plan::Problem
+  bool small_tiles = false;  ///< see plan::Problem
   plan::Target target;
   std::optional<plan::TilePlan> plan{};  ///< instead of the planner's own: one of plan::candidates
 };

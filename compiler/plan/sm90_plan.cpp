@@ -34,7 +34,8 @@ Tile preferred_tile(const Problem& problem, int columns, bool bias_product) {
   // Every score of a thread gets its own copy of the mods, on each path through a tile. Where their arithmetic takes
   // most of the time anyway, small tiles on one path cost little and save many seconds of compilation.
   const int tile_kv_of_very_heavy = mods.score_cost >= 128 ? 32 : 64;
-  if (mods.score_cost >= 64) return {2, tile_kv_of_very_heavy, columns <= 128 ? 3 : 2, columns <= 64 ? 2 : 1, false};
+  if (mods.score_cost >= 64 || problem.small_tiles)
+    return {2, tile_kv_of_very_heavy, columns <= 128 ? 3 : 2, columns <= 64 ? 2 : 1, false};
   if (columns <= 64) {
     if (mods.score_cost >= 32 && !table) return {2, 96, 3, 2, true};
     if (heavy || busy_producer || (table && !like_neighbours)) return {2, 128, 3, 2, true};

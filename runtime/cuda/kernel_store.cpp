@@ -84,18 +84,25 @@ BuiltKernel KernelStore::build(const KernelSource& source, const plan::Target& t
 }
 
 std::unique_ptr<LoadedKernel> KernelStore::make(const KernelChoice& choice) {
-  std::unique_ptr<LoadedKernel> kernel = build_and_load(choice);
-  if (!may_have_lost_its_stack(*kernel)) return kernel;
-  log(spec_, "plan",
-      attnc::format("the Hopper kernel wants a stack of {} bytes a thread; the portable kernel is used instead",
-                    kernel->local_bytes()));
-  KernelChoice portable = choice;
-  portable.tensor_maps = portable.bit_mask = false;
-  return build_and_load(portable);
+  KernelRequest request = make_request(spec_, choice, device_.target);
+  std::unique_ptr<LoadedKernel> kernel = build_and_load(request);
+  const auto give_way = [&](std::string_view to) {
+    log(spec_, "plan",
+        attnc::format("the Hopper kernel wants a stack of {} bytes a thread; {} instead", kernel->local_bytes(), to));
+    kernel = build_and_load(request);
+  };
+  if (may_have_lost_its_stack(*kernel)) {
+    request.small_tiles = true;
+    give_way("small tiles");
+  }
+  if (may_have_lost_its_stack(*kernel)) {
+    request.tensor_maps = request.bit_mask = false;
+    give_way("the portable kernel");
+  }
+  return kernel;
 }
 
-std::unique_ptr<LoadedKernel> KernelStore::build_and_load(const KernelChoice& choice) {
-  KernelRequest request = make_request(spec_, choice, device_.target);
+std::unique_ptr<LoadedKernel> KernelStore::build_and_load(KernelRequest request) {
   const auto signature_of = [&] {
     return make_signature(spec_.program, request, nvrtc().version_text(), compile_options(request.target));
   };

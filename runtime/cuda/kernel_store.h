@@ -48,7 +48,7 @@ class KernelStore {
 
  private:
   std::unique_ptr<LoadedKernel> make(const KernelChoice& choice);
-  std::unique_ptr<LoadedKernel> build_and_load(const KernelChoice& choice);
+  std::unique_ptr<LoadedKernel> build_and_load(KernelRequest request);
   BuiltKernel build(const KernelSource& source, const plan::Target& target) const;
   KernelCache& cache();
 
