@@ -71,6 +71,14 @@ struct BlockRange {
 //     shifted) is at most narrow_score_bound, and beyond it still grows with dot: then what leaves the range on the
 //     upper side shows in the sum of a tile's probabilities, and what leaves it on the lower side is negligible.
 //
+//   static float narrow_query_factor(const Params&, const TileContext&, const Uniform&)
+//   static float narrow_scaled_score_bound(<same>)
+//   static float score_narrow_scaled(<as score_shifted>)
+//     A score_narrow that is cheaper still, in a smaller range, for dot products of a fitting size: Q is to be
+//     multiplied by narrow_query_factor, which is 2^i or -2^i with |i| <= 16. TileContext::scale must then be divided
+//     by it and Uniform computed anew, and all that takes a dot product takes the new one. A bound below 0 says that no
+//     score is in the range.
+//
 //   static float dropped_dot(const Params&, const TileContext&, const Uniform&)
 //     The infinity of dot that score_narrow, or score_shifted where there is no score_narrow, turns into -inf whatever
 //     finite values the mod adds: a kernel may then mask before it modifies. Where the mod adds an infinity, the result

@@ -216,7 +216,9 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
   traits.has_linear_bias = linear.slope >= 0;
   const int dropped = add_dropped_dot(device, narrow, linear);
   // Fields of Uniform although no value of the program reads them.
-  for (const int wanted : {narrow.bound, linear.factor, linear.slope, dropped}) device.results.push_back(wanted);
+  for (const int wanted :
+       {narrow.bound, narrow.query_factor, narrow.scaled_bound, linear.factor, linear.slope, dropped})
+    device.results.push_back(wanted);
 
   std::string structs, functions;
   for (const Level level : staged_levels) {
@@ -248,6 +250,9 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
     functions += print_element_function(
         device, narrow.bound, "float narrow_score_bound(const Params& p, const TileContext& t, const Uniform& u)",
         options);
+    functions += print_element_function(
+        device, narrow.scaled_score,
+        attnc::format("float score_narrow_scaled{}, float dot, float shift)", element_arguments), options);
   }
   const auto print_uniform = [&](int value, std::string_view member) {
     if (value < 0) return;
@@ -259,6 +264,8 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
     print_uniform(linear.factor, "score_factor");
     print_uniform(linear.slope, "score_slope");
   }
+  print_uniform(narrow.query_factor, "narrow_query_factor");
+  print_uniform(narrow.scaled_bound, "narrow_scaled_score_bound");
   print_uniform(dropped, "dropped_dot");
   if (mask >= 0) {
     functions += print_element_function(device, mask, attnc::format("bool keep{})", element_arguments), options);

@@ -116,6 +116,35 @@ Scaled split_product(const DeviceProgram& program, int id) {
   return {};
 }
 
+/// c tanh(a dot) as dot (u^2 + constant) with u = dot^2 + cubic / 2: a multiply-add less than any odd polynomial of
+/// degree 5, since the coefficient of dot^5 is 1. Scaling Q, and with it dot, by a power of two puts that coefficient,
+/// in units of c x^5 with x = a dot, anywhere between 1/16 and 2, where the polynomial still grows with x. The two
+/// others make the relative error least for x^2 <= range, within 2^-11: from tanh(x) / x = 1 - x^2 / 3 + 2 x^4 / 15 -
+/// 17 x^6 / 315, and the best lines through x^4 and x^6 in x^2.
+void add_scaled_score(DeviceProgram& program, NarrowScore& narrow, int a, int c, int a2, int dot) {
+  const auto uniform = [&](std::string name, std::string text, std::vector<int> operands) {
+    return add(program, std::move(name), Level::uniform, std::move(text), std::move(operands));
+  };
+  const int size = uniform("scaled_size", "log2f(fabsf($1)) + 5.0f * log2f(fabsf($0))", {a, c});
+  const int exponent = uniform("scaled_exponent", "fminf(fmaxf(ceilf(fmaf(0.2f, $0, -0.8f)), -16.0f), 16.0f)", {size});
+  narrow.query_factor =
+      uniform("scaled_factor", "copysignf(from_bits(static_cast<uint32>(static_cast<int>($0) + 127) << 23), $1 * $2)",
+              {exponent, a, c});
+  const int k2 = uniform("scaled_k2", "1.0f / ($0 * $1 * $2 * $2)", {a, c, a2});
+  const int excess = uniform("scaled_excess", "$0 - 0.133333333f", {k2});
+  const int range = uniform("scaled_range", "fminf(0.2f, sqrtf(0.0032f / fabsf($0)))", {excess});
+  const int k1 = uniform("scaled_k1", "-0.333333333f - $1 * fmaf(0.054f, $1, $0)", {excess, range});
+  const int k0 = uniform("scaled_k0", "fmaf($1 * $1, fmaf(0.0104f, $1, 0.125f * $0), 1.0f)", {excess, range});
+  const int half = uniform("scaled_half", "0.5f * $0 * $1 * $2 * $3", {a, c, a2, k1});
+  const int constant = uniform("scaled_constant", "fmaf(-$3, $3, $0 * $1 * $2)", {a, c, k0, half});
+  narrow.scaled_bound = uniform(
+      "scaled_bound", "$0 >= 0.06f && $0 <= 2.1f ? fabsf($1) * sqrtf($2) * fmaf($2, fmaf($2, $0, $3), $4) : -1e30f",
+      {k2, c, range, k1, k0});
+  const int u = add(program, "scaled_u", Level::element, "fmaf($0, $0, $1)", {dot, half});
+  narrow.scaled_score =
+      add(program, "scaled_score", Level::element, "fmaf($0, fmaf($1, $1, $2), shift)", {dot, u, constant});
+}
+
 }  // namespace
 
 int add_shifted_score(DeviceProgram& program, int score) {
@@ -186,6 +215,7 @@ NarrowScore add_narrow_score(DeviceProgram& program, int score) {
   const int dot2 = add(program, "narrow_dot2", Level::element, "$0 * $0", {dot});
   narrow.score = add(program, "narrow_score", Level::element, "fmaf($0, fmaf($1, fmaf($1, $2, $3), $4), shift)",
                      {dot, dot2, k2, k1, k0});
+  add_scaled_score(program, narrow, a, c, square, dot);
   return narrow;
 }
 

@@ -11,12 +11,16 @@ namespace attnc::cuda {
 /// Element::delta come out as two multiply-adds of which a kernel computes one per row and tile.
 int add_shifted_score(DeviceProgram& program, int score);
 
-/// score_narrow and narrow_score_bound, for scores of the form c * tanh(a * dot) with a and c uniform.
+/// score_narrow, score_narrow_scaled and what belongs to them, for scores of the form c * tanh(a * dot) with a and c
+/// uniform.
 struct NarrowScore {
   int score =
       -1;  ///< an odd polynomial of degree 5 in dot, plus the free name `shift`; -1: the score is of another form
-  int factor = -1;  ///< of dot, for small dot
-  int bound = -1;   ///< it holds while |score| (log2 units) is at most this
+  int factor = -1;        ///< of dot, for small dot
+  int bound = -1;         ///< it holds while |score| (log2 units) is at most this
+  int query_factor = -1;  ///< narrow_query_factor
+  int scaled_score = -1;  ///< score_narrow_scaled
+  int scaled_bound = -1;  ///< narrow_scaled_score_bound
 };
 /// Only for approximate programs: the polynomial's error is that of tanh.approx.
 NarrowScore add_narrow_score(DeviceProgram& program, int score);

@@ -41,7 +41,7 @@ Tile preferred_tile(const Problem& problem, int columns, bool bias_product) {
     if (heavy || busy_producer || (table && !like_neighbours)) return {2, 128, 3, 2, true};
     // Score and mask together want registers that 128 keys do not leave (up to 12 spilled words).
     const bool both = mods.has_score_mod && mods.mask_kind != cuda::MaskKind::none;
-    if (mods.has_score_mod && !bias_product) return {3, both && !table ? 112 : 128, 2, 2, true};
+    if (mods.has_score_mod && !bias_product) return {3, both && !table ? 112 : 128, 3, 2, true};
     return {3, 128, 4, 2, true};
   }
   if (columns <= 128) {

@@ -63,6 +63,13 @@ __device__ __forceinline__ uint32 pack_pair(float low, float high) {
   return packed;
 }
 
+// Two products of bf16, exact where a factor is a power of two.
+__device__ __forceinline__ uint32 multiply_bf16_pairs(uint32 a, uint32 b) {
+  uint32 product;
+  asm("mul.rn.bf16x2 %0, %1, %2;" : "=r"(product) : "r"(a), "r"(b));
+  return product;
+}
+
 __device__ __forceinline__ int min_int(int a, int b) { return a < b ? a : b; }
 __device__ __forceinline__ int max_int(int a, int b) { return a > b ? a : b; }
 

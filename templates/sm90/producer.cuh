@@ -21,6 +21,7 @@ struct SharedView {
   __device__ __forceinline__ uint32 q(int slot) const {
     return shared_address(base_ + Layout::q) + slot * Layout::q_bytes;
   }
+  __device__ __forceinline__ uint8* q_tile(int slot) const { return base_ + Layout::q + slot * Layout::q_bytes; }
   __device__ __forceinline__ uint32 k(int stage) const {
     return shared_address(base_ + Layout::k) + stage * Layout::k_bytes;
   }

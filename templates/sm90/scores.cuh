@@ -86,6 +86,10 @@ inline constexpr bool has_score_narrow = false;
 template <class Mods>
 inline constexpr bool has_score_narrow<Mods, decltype(void(&Mods::score_narrow))> = true;
 template <class Mods, class = void>
+inline constexpr bool has_score_narrow_scaled = false;
+template <class Mods>
+inline constexpr bool has_score_narrow_scaled<Mods, decltype(void(&Mods::score_narrow_scaled))> = true;
+template <class Mods, class = void>
 inline constexpr bool has_dropped_dot = false;
 template <class Mods>
 inline constexpr bool has_dropped_dot<Mods, decltype(void(&Mods::dropped_dot))> = true;
@@ -95,8 +99,19 @@ inline constexpr bool has_dropped_dot<Mods, decltype(void(&Mods::dropped_dot))> 
 template <class Plan, class Mods>
 inline constexpr bool modifies_scores = Mods::has_score_mod && !Plan::bias_product;
 
+// Whether Q is multiplied by Mods::narrow_query_factor when it arrives. fp16 has not the range for that; beside a mask
+// and 128 keys, three warpgroups have not the registers.
+template <class Plan, class Mods>
+constexpr bool scales_queries() {
+  return Plan::is_bf16 && has_score_narrow_scaled<Mods> &&
+         (Plan::consumer_warpgroups == 2 || Plan::tile_kv < 128 || Mods::mask_kind == MaskKind::none);
+}
+
+// The ways to compute a score, each right in a smaller range of scores than the one before it, and cheaper.
+enum class ScoreForm : int { exact, narrow, narrow_scaled };
+
 // Shifted scores of column block j from its raw dot products. `unit` is scale * log2(e).
-template <bool narrow, class Plan, class Mods>
+template <ScoreForm form, class Plan, class Mods>
 __device__ __forceinline__ void block_scores(float (&x)[4], const float* dots, int j, ElementWalk<Plan, Mods>& walk,
                                              const typename Mods::Params& params, const RowValues<Mods>& rows,
                                              float unit, const float (&shift)[2]) {
@@ -108,7 +123,10 @@ __device__ __forceinline__ void block_scores(float (&x)[4], const float* dots, i
     walk.block(j, [&](int n, int i, const Element& element, const typename Mods::Column& column,
                       const typename Mods::Diagonal& diagonal) {
       const typename Mods::Row& row = rows.row[i];
-      if constexpr (narrow) {
+      if constexpr (form == ScoreForm::narrow_scaled) {
+        x[n] = Mods::score_narrow_scaled(params, rows.context, rows.uniform, row, column, diagonal, element, dots[n],
+                                         shift[i]);
+      } else if constexpr (form == ScoreForm::narrow) {
         x[n] =
             Mods::score_narrow(params, rows.context, rows.uniform, row, column, diagonal, element, dots[n], shift[i]);
       } else if constexpr (has_score_shifted<Mods>) {
@@ -130,7 +148,7 @@ __device__ __forceinline__ void modify_scores(float (&scores)[Plan::tile_kv / 2]
 #pragma unroll
   for (int j = 0; j < Plan::tile_kv / 8; ++j) {
     float x[4];
-    block_scores<false>(x, scores + 4 * j, j, walk, params, rows, unit, shift);
+    block_scores<ScoreForm::exact>(x, scores + 4 * j, j, walk, params, rows, unit, shift);
 #pragma unroll
     for (int n = 0; n < 4; ++n) scores[4 * j + n] = x[n];
   }

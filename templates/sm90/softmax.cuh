@@ -56,12 +56,13 @@ class OnlineSoftmax {
   __device__ __forceinline__ float shift(int i) const { return -reference_[i]; }
 
   // One pass over a tile. `block(j, x)` gives the shifted scores of column block j in accumulator order; if `narrow`,
-  // they are right only as long as no unshifted one is beyond +-`score_bound`. Returns false, and has changed nothing
-  // but `packed`, if a row of this warp may have outgrown its reference or left the bound. NaN counts as outgrown.
+  // they are right only as long as no unshifted one is beyond +-`score_bound`; but those below may be wrong if each
+  // counts for no more than 2^-`tail_log2` of the largest probability. Returns false, and has changed nothing but
+  // `packed`, if a row of this warp may have outgrown its reference or left the bound. NaN counts as outgrown.
   // With `known`, the reference is known to fit, and the answer is true.
   template <bool narrow, class Block>
   __device__ __forceinline__ bool speculate(uint32 (&packed)[count / 2], Block block, float score_bound,
-                                            bool known = false) {
+                                            float tail_log2, bool known = false) {
     float sum[4];
 #pragma unroll
     for (int j = 0; j < count / 4; ++j) {
@@ -82,8 +83,7 @@ class OnlineSoftmax {
       float limit = bounded ? largest_bounded_sum : largest_tile_sum;
       if constexpr (narrow) {
         limit = fminf(limit, exp2_approx(score_bound - reference_[i]));
-        // What is below -score_bound then counts for at most 2^-14 of the largest probability.
-        proved = proved && score_bound + reference_[i] >= 14.0f;
+        proved = proved && score_bound + reference_[i] >= tail_log2;
       }
       proved = proved && tile_sum[i] <= limit;
     }
