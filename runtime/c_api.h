@@ -28,7 +28,7 @@ extern "C" {
 #endif
 
 /* Grows with every addition; nothing is ever removed or changed within one shared-library version. */
-#define ATTNC_C_API_VERSION 1
+#define ATTNC_C_API_VERSION 2
 
 /* ATTNC_C_API_VERSION of the library that is running: at least the header's if all of the header is to work. */
 ATTNC_API int32_t attnc_c_api_version(void);
@@ -214,6 +214,14 @@ ATTNC_API attnc_status attnc_attention_explain(const attnc_attention* attention,
 
 /* ---- block masks ---- */
 
+/* Whether the elements of partial blocks are kept as bits; see ElementBits in block_mask.h. */
+typedef int32_t attnc_element_bits;
+enum {
+  ATTNC_ELEMENT_BITS_AUTOMATIC = 0, /* where the mask is dear to evaluate */
+  ATTNC_ELEMENT_BITS_ALWAYS = 1,    /* wherever they can be */
+  ATTNC_ELEMENT_BITS_NEVER = 2
+};
+
 typedef struct attnc_block_mask_options {
   size_t struct_size;
   const char* mask_mod; /* text form; must be given */
@@ -235,6 +243,9 @@ typedef struct attnc_block_mask_options {
   void* stream;                /* CUDA: the caller's stream */
   int32_t only_partial_blocks; /* 1: list every non-empty block as partial */
   int32_t reserved;            /* 0 */
+  /* Since version 2. */
+  attnc_element_bits element_bits; /* CUDA */
+  int32_t reserved_2;              /* 0 */
 } attnc_block_mask_options;
 #define ATTNC_BLOCK_MASK_OPTIONS_INIT \
   { .struct_size = sizeof(attnc_block_mask_options) }

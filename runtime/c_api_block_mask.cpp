@@ -17,6 +17,20 @@ constexpr std::size_t kOldestKvBlocks = offsetof(attnc_kv_blocks, block_kv) + si
 
 BlockSize to_block_size(int32_t q, int32_t kv) { return {q == 0 ? BlockSize{}.q : q, kv == 0 ? BlockSize{}.kv : kv}; }
 
+ElementBits to_element_bits(attnc_element_bits value) {
+  switch (value) {
+    case ATTNC_ELEMENT_BITS_AUTOMATIC:
+      return ElementBits::automatic;
+    case ATTNC_ELEMENT_BITS_ALWAYS:
+      return ElementBits::always;
+    case ATTNC_ELEMENT_BITS_NEVER:
+      return ElementBits::never;
+    default:
+      throw_invalid_argument(attnc::format("element_bits is {}, which is no attnc_element_bits (0 to {})", value,
+                                           int{ATTNC_ELEMENT_BITS_NEVER}));
+  }
+}
+
 BlockMask create(const attnc_block_mask_options* caller) {
   const auto c = read_struct(caller, kOldestOptions, "attnc_block_mask_options");
   require(c.mask_mod, "mask_mod");
@@ -31,6 +45,7 @@ BlockMask create(const attnc_block_mask_options* caller) {
   options.params = params;
   options.buffers = buffers;
   options.separate_full_blocks = c.only_partial_blocks == 0;
+  options.element_bits = to_element_bits(c.element_bits);
   return BlockMask::create(mask, c.batch == 0 ? 1 : c.batch, c.heads == 0 ? 1 : c.heads, c.q_len, c.kv_len, options);
 }
 

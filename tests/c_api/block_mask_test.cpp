@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <string>
 
 #include "support.h"
 
@@ -53,6 +55,30 @@ std::vector<std::uint8_t> dense(const BlockMaskPtr& mask) {
       ask([&](attnc_error** e) { return attnc_block_mask_to_dense(mask.get(), d.data(), d.size(), e); });
   EXPECT_EQ(answer.status, ATTNC_OK) << answer.message;
   return d;
+}
+
+TEST(CApiBlockMask, ElementBitsAreNamedAndOlderCallersHaveNone) {
+  const auto status_of = [](attnc_block_mask_options o) {
+    attnc_block_mask* raw = nullptr;
+    const Answer answer = ask([&](attnc_error** e) { return attnc_block_mask_create(&o, &raw, e); });
+    const BlockMaskPtr mask(raw);
+    return answer;
+  };
+  attnc_block_mask_options o = options("q_idx >= kv_idx");
+  for (const attnc_element_bits bits :
+       {ATTNC_ELEMENT_BITS_AUTOMATIC, ATTNC_ELEMENT_BITS_ALWAYS, ATTNC_ELEMENT_BITS_NEVER}) {
+    o.element_bits = bits;
+    EXPECT_EQ(status_of(o).status, ATTNC_OK) << "on the CPU, where nothing reads them";
+  }
+  for (const attnc_element_bits bits : {-1, 3}) {
+    o.element_bits = bits;
+    EXPECT_EQ(status_of(o).status, ATTNC_INVALID_ARGUMENT);
+    EXPECT_NE(status_of(o).message.find("element_bits is " + std::to_string(bits)), std::string::npos)
+        << status_of(o).message;
+  }
+  // A program of version 1 knows a shorter struct; what lies behind it is not read.
+  o.struct_size = offsetof(attnc_block_mask_options, element_bits);
+  EXPECT_EQ(status_of(o).status, ATTNC_OK);
 }
 
 constexpr const char* kWindow = "q_idx >= kv_idx && q_idx - kv_idx < 50 * (h + 1)";

@@ -52,6 +52,9 @@ int main(void) {
   CONSTANT(ATTNC_TYPE_F32);
   CONSTANT(ATTNC_DEVICE_CPU);
   CONSTANT(ATTNC_DEVICE_CUDA);
+  CONSTANT(ATTNC_ELEMENT_BITS_AUTOMATIC);
+  CONSTANT(ATTNC_ELEMENT_BITS_ALWAYS);
+  CONSTANT(ATTNC_ELEMENT_BITS_NEVER);
   CONSTANT(ATTNC_MAX_RANK);
   STRUCT(attnc_device);
   MEMBER(attnc_device, kind);
@@ -136,6 +139,8 @@ int main(void) {
   MEMBER(attnc_block_mask_options, stream);
   MEMBER(attnc_block_mask_options, only_partial_blocks);
   MEMBER(attnc_block_mask_options, reserved);
+  MEMBER(attnc_block_mask_options, element_bits);
+  MEMBER(attnc_block_mask_options, reserved_2);
   END(attnc_block_mask_options);
   STRUCT(attnc_kv_blocks);
   MEMBER(attnc_kv_blocks, struct_size);

@@ -87,6 +87,8 @@ class BadInput(CliTest):
         self.run_refused("--device", "cuda:x", saying="--device 'cuda:x'")
         self.run_refused("--block-size", "big", "--mask-mod", "true", saying="write QxKV")
         self.run_refused("--block-size", "10x10", "--mask-mod", "q_idx > 1", saying="10")
+        self.run_refused("--element-bits", "some", "--mask-mod", "q_idx > 1", saying="auto, always or never")
+        self.run_refused("--element-bits", "never", "--mask-mod", "q_idx > 1", "--block-size", "none", saying="--element-bits")
         self.run_refused("--scale", "wide", saying="--scale")
         self.run_refused("--scale", "inf", saying="scale is inf; it must be finite")
         self.run_refused("--check", "0", saying="--check '0'")

@@ -67,6 +67,9 @@ class Bench(CliTest):
     def test_block_mask(self):
         row = self.row("--q-len", "256", "--mask-mod", "q_idx >= kv_idx", "--block-size", "64x64")
         self.assertEqual((row["block_mask"]["full_blocks"], row["block_mask"]["partial_blocks"], row["block_mask"]["empty_blocks"]), (6, 4, 6))
+        for when in ("auto", "always", "never"):
+            with_bits = self.row("--q-len", "256", "--mask-mod", "q_idx >= kv_idx", "--block-size", "64x64", "--element-bits", when)
+            self.assertEqual(with_bits["block_mask"]["full_blocks"], 6)
         self.assertNotIn("block_mask", self.row("--q-len", "256", "--mask-mod", "q_idx >= kv_idx"))
 
     def test_buffers_made_up_and_given(self):
@@ -108,6 +111,8 @@ class Bench(CliTest):
         refused("--head-dim", "300", saying="300")
         refused("--dtype", "f64", saying="--dtype")
         refused("--repeats", "0", saying="--repeats")
+        refused("--mask-mod", "q_idx >= kv_idx", "--element-bits", "always", saying="--element-bits: only blocks of --block-size")
+        refused("--mask-mod", "q_idx >= kv_idx", "--block-size", "128", "--element-bits", "maybe", saying="auto, always or never")
         refused("--block-size", "64", saying="--block-size: there is no --mask-mod")
         refused("--mask-mod", "q_idx >= kv_idx", "--block-size", "60", "--no-roof", saying="60")
         refused("--device", "gpu", saying="--device 'gpu'")

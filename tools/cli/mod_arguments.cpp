@@ -250,4 +250,11 @@ BlockSize parse_block_size(const std::string& text) {
   return {*q, *kv};
 }
 
+ElementBits parse_element_bits(const std::string& text) {
+  if (text.empty() || text == "auto") return ElementBits::automatic;
+  if (text == "always") return ElementBits::always;
+  if (text == "never") return ElementBits::never;
+  refuse(attnc::format("--element-bits {}: it is auto, always or never", in_quotes(text)));
+}
+
 }  // namespace attnc::cli

@@ -65,5 +65,7 @@ class BoundMods {
 Device parse_device(const std::string& text);
 /// "128x64" or "128" for both; the ranges are BlockMask's to check.
 BlockSize parse_block_size(const std::string& text);
+/// "auto", "always" or "never"; "" as "auto".
+ElementBits parse_element_bits(const std::string& text);
 
 }  // namespace attnc::cli

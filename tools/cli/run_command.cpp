@@ -24,7 +24,7 @@ namespace {
 
 struct RunArguments {
   ModArguments mods;
-  std::string in, out, q = "q", k = "k", v = "v", device = "cpu", block_size;
+  std::string in, out, q = "q", k = "k", v = "v", device = "cpu", block_size, element_bits;
   std::optional<float> scale;
   std::optional<std::string> check;  ///< the number of rows, or ""
   bool lse = false, precise = false, timing = false, json = false;
@@ -206,6 +206,7 @@ BlockMask build_mask(const BoundMods& mods, const BoundMods::Values& values, con
   BlockMaskOptions options;
   if (!arguments.block_size.empty()) options.block_size = parse_block_size(arguments.block_size);
   options.device = device;
+  options.element_bits = parse_element_bits(arguments.element_bits);
   options.params = mask_values.params;
   options.buffers = mask_values.buffers;
   const Progress progress("deciding blocks");
@@ -218,6 +219,9 @@ void run(const RunArguments& arguments) {
   // Everything that can be refused without work comes first.
   const Device device = parse_device(arguments.device);
   if (!arguments.block_size.empty() && arguments.block_size != "none") parse_block_size(arguments.block_size);
+  parse_element_bits(arguments.element_bits);
+  if (!arguments.element_bits.empty() && arguments.block_size == "none")
+    refuse("--element-bits: with --block-size none there are no blocks to keep them of");
   const int check_rows = parse_check_rows(arguments);
   const SafetensorsFile in(arguments.in);
   Report report{check_inputs(in, arguments), {}, {}, 0, 0, {}, {}};
@@ -317,6 +321,9 @@ Action declare(CLI::App& app) {
   app.add_option("--block-size", arguments->block_size,
                  "Blocks that the mask may skip, 128x128 if left out; none: skip nothing")
       ->type_name("QxKV");
+  app.add_option("--element-bits", arguments->element_bits,
+                 "GPU: keep the mask of partial blocks as bits; auto (where it is dear to evaluate), always or never")
+      ->type_name("WHEN");
   app.add_flag("--lse", arguments->lse,
                "Also write lse, the log of each row's sum of exponentials, f32 [batch, heads, length]");
   app.add_option("--device", arguments->device, "cpu or cuda[:N]")->type_name("DEVICE")->capture_default_str();

@@ -97,6 +97,10 @@ void declare_problem(CLI::App& app, ProblemArguments& arguments) {
   app.add_option("--block-size", arguments.block_size,
                  "Pass a BlockMask with blocks of this size; without, the kernel decides what to skip")
       ->type_name("QxKV");
+  app.add_option("--element-bits", arguments.element_bits,
+                 "GPU, with --block-size: keep the mask of partial blocks as bits; auto (where it is dear to "
+                 "evaluate), always or never")
+      ->type_name("WHEN");
   app.add_option("--repeats", arguments.repeats.runs, "Run exactly so often")
       ->check(CLI::Range(1, 1000000))
       ->type_name("N");
@@ -129,6 +133,8 @@ ProblemSpec::ProblemSpec(const ProblemArguments& arguments)
     block_size = parse_block_size(arguments.block_size);
     if (mods.mask_mod.is_everything()) refuse("--block-size: there is no --mask-mod whose blocks could be decided");
   }
+  element_bits = parse_element_bits(arguments.element_bits);
+  if (!arguments.element_bits.empty() && !block_size) refuse("--element-bits: only blocks of --block-size have them");
   dtype = device.kind == Device::Kind::cuda ? DType::bf16 : DType::f32;
   for (const DType named : {DType::f32, DType::f16, DType::bf16})
     if (name(named) == arguments.dtype) dtype = named;
@@ -168,6 +174,7 @@ TimedProblem::TimedProblem(ProblemSpec& spec, Lengths lengths) : spec_(spec), le
     BlockMaskOptions options;
     options.block_size = *spec.block_size;
     options.device = spec.device;
+    options.element_bits = spec.element_bits;
     options.params = values.params;
     options.buffers = values.buffers;
     block_mask_ = BlockMask::create(spec.mods.mask_mod, spec.mods.mask_reads(Input::b) ? spec.batch : 1,

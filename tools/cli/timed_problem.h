@@ -20,7 +20,7 @@ namespace attnc::cli {
 /// As typed.
 struct ProblemArguments {
   ModArguments mods;
-  std::string in, dtype, device = "cpu", block_size, q_len = "1024", kv_len;
+  std::string in, dtype, device = "cpu", block_size, element_bits, q_len = "1024", kv_len;
   int batch = 1, heads = 8, kv_heads = 0, head_dim = 64, head_dim_v = 0;
   bool precise = false, portable = false;
   Repeats repeats;
@@ -42,6 +42,7 @@ struct ProblemSpec {
   DType dtype = DType::f32;
   Device device;
   std::optional<BlockSize> block_size;  ///< none: without a BlockMask
+  ElementBits element_bits = ElementBits::automatic;
   int batch = 1, heads = 1, kv_heads = 1, head_dim = 64, head_dim_v = 64;
   bool precise = false, portable = false;
 
