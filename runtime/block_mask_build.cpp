@@ -4,13 +4,12 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
-#include <optional>
 
 #include "compiler/bounds/bounds.h"
+#include "dsl/error.h"
 #include "runtime/block_mask_exact.h"
 #include "runtime/parallel.h"
 #ifdef ATTNC_CPU
-#include "dsl/error.h"
 #include "runtime/cpu/mask_evaluator.h"
 #endif
 
@@ -26,30 +25,16 @@ struct Rectangle {
   std::int64_t area() const { return static_cast<std::int64_t>(row_last - row_first) * (column_last - column_first); }
 };
 
-#ifdef ATTNC_CPU
-using CompiledMask = cpu::MaskEvaluator;
-#else
-class CompiledMask {
- public:
-  struct Bound {
-    Verdict evaluate(int, int, int, int, int, int, int, int) { return Verdict::partial; }
-  };
-  Bound bind(const ir::Bindings&) const { return {}; }
-};
-#endif
-
 /// The mask compiled for this CPU, from when interpreting it has taken long enough to pay for that. Shared by all
 /// walks.
 class Compilation {
  public:
   explicit Compilation(const BlockMaskRequest& request) : request_(request) {
-#ifdef ATTNC_CPU
     // Integers are the same to the last bit; the last bit of a float may differ, and the interpreter is the judge.
     const auto is_float = [](const ir::Inst& inst) { return inst.type == Type::f32; };
-    pays_ = request.program.mask != ir::no_value &&
+    pays_ = request.compiler != nullptr && request.program.mask != ir::no_value &&
             std::none_of(request.program.insts.begin(), request.program.insts.end(), is_float);
     if (pays_ && request.interpret_for.count() <= 0) compile();
-#endif
   }
   const CompiledMask* ready() const { return ready_.load(std::memory_order_acquire); }
   /// Tells of time spent interpreting. Whoever passes the limit compiles; the others go on.
@@ -61,20 +46,18 @@ class Compilation {
 
  private:
   void compile() {
-#ifdef ATTNC_CPU
     try {
-      compiled_ = std::make_unique<CompiledMask>(request_.program, request_.cache_dir);
+      compiled_ = request_.compiler(request_.program, request_.cache_dir);
       ready_.store(compiled_.get(), std::memory_order_release);
     } catch (const Error&) {
       // The interpreter is slower, and as right.
     }
-#endif
   }
 
   const BlockMaskRequest& request_;
   bool pays_ = false;
   std::atomic<std::int64_t> spent_ns_{0};
-  std::unique_ptr<CompiledMask> compiled_;  // written by one thread, read through ready_
+  std::unique_ptr<const CompiledMask> compiled_;  // written by one thread, read through ready_
   std::atomic<const CompiledMask*> ready_{nullptr};
 };
 
@@ -136,13 +119,10 @@ class Walk {
 
   /// On the block that is box_.
   Verdict exact_verdict() {
-    if (!bound_) {
-      if (const CompiledMask* compiled = compilation_.ready()) bound_.emplace(compiled->bind(request_.bindings));
+    if (judge_ == nullptr) {
+      if (const CompiledMask* compiled = compilation_.ready()) judge_ = compiled->judge(request_.bindings);
     }
-    if (bound_) {
-      return bound_->evaluate(box_.b_first, box_.h_first, box_.q_first, box_.q_last + 1, box_.kv_first,
-                              box_.kv_last + 1, request_.q_len, request_.kv_len);
-    }
+    if (judge_ != nullptr) return judge_->verdict(box_, request_.q_len, request_.kv_len);
     const auto start = std::chrono::steady_clock::now();
     const Verdict verdict = evaluate_block(*elements_, evaluator_, box_);
     compilation_.spent(std::chrono::steady_clock::now() - start);
@@ -175,7 +155,7 @@ class Walk {
   bounds::Evaluator evaluator_;
   Compilation& compilation_;
   std::unique_ptr<MaskElements> elements_;
-  std::optional<CompiledMask::Bound> bound_;  // once there is a compiled mask
+  std::unique_ptr<BlockJudge> judge_;  // once there is a compiled mask
   BlockMaskStats stats_;
   Box box_;
   int row_first_ = 0;
@@ -260,6 +240,16 @@ BlockRows decide_rows(const BlockMaskRequest& request, BlockMaskStats& stats) {
 }
 
 }  // namespace
+
+MaskCompiler host_mask_compiler() {
+#ifdef ATTNC_CPU
+  return [](const ir::Program& program, const std::string& cache_dir) -> std::unique_ptr<const CompiledMask> {
+    return std::make_unique<cpu::MaskEvaluator>(program, cache_dir);
+  };
+#else
+  return nullptr;
+#endif
+}
 
 BlockRows build_block_rows(const BlockMaskRequest& request, BlockMaskStats& stats) {
   BlockMaskRequest distinct = request;

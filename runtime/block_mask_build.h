@@ -7,6 +7,7 @@
 
 #include "compiler/ir/interpret.h"
 #include "compiler/ir/program.h"
+#include "runtime/block_mask_exact.h"
 #include "runtime/block_mask_state.h"
 
 namespace attnc {
@@ -18,9 +19,10 @@ struct BlockMaskRequest {
   BlockSize block_size;
   bool separate_full_blocks = true;
   std::string cache_dir{};  ///< for the compiled mask; as AttentionOptions
-  /// Elements are interpreted until that has taken so long, over all threads; then the mask is compiled, where the
-  /// library has a compiler for this CPU. A small mask never waits for one.
+  /// Elements are interpreted until that has taken so long, over all threads; then the mask is compiled, where there is
+  /// a compiler. A small mask never waits for one.
   std::chrono::nanoseconds interpret_for = std::chrono::milliseconds(20);
+  MaskCompiler compiler = host_mask_compiler();  ///< may be null
 };
 
 /// Rows of runs for [batch, heads, q_blocks]. Rectangles of blocks are classified by interval analysis and split in two

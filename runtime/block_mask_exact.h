@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The verdict on one block by looking at its elements. Internal: not installed.
+// The verdict on one block by looking at its elements: interpreted, or compiled for this CPU. Internal: not installed.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "compiler/bounds/bounds.h"
 #include "compiler/ir/interpret.h"
@@ -27,5 +28,26 @@ std::unique_ptr<MaskElements> interpret_mask(const ir::Program& program, const i
 /// values at once; then splits the block into rectangles for `evaluator` to decide, and looks at every element of the
 /// small ones it cannot. Stops as soon as both values have been seen.
 bounds::Verdict evaluate_block(MaskElements& elements, bounds::Evaluator& evaluator, const bounds::Box& box);
+
+/// The exact verdict on whole blocks, over values that were bound for it. One object per thread.
+class BlockJudge {
+ public:
+  virtual ~BlockJudge() = default;
+  virtual bounds::Verdict verdict(const bounds::Box& block, int q_len, int kv_len) = 0;
+};
+
+/// A mask compiled for this CPU. Immutable: judges of many threads work at once, and must not outlive it.
+class CompiledMask {
+ public:
+  virtual ~CompiledMask() = default;
+  /// Borrowed buffers must outlive the judge.
+  virtual std::unique_ptr<BlockJudge> judge(const ir::Bindings& bindings) const = 0;
+};
+
+/// Compiles the mask of a program (it has one), or finds it in the cache under a directory (as
+/// AttentionOptions::cache_dir). Throws Error(internal).
+using MaskCompiler = std::unique_ptr<const CompiledMask> (*)(const ir::Program& program, const std::string& cache_dir);
+/// Null where the library has no compiler for this CPU.
+MaskCompiler host_mask_compiler();
 
 }  // namespace attnc

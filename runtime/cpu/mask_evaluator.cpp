@@ -74,6 +74,10 @@ MaskEvaluator::Bound MaskEvaluator::bind(const ir::Bindings& bindings) const {
                        std::vector<std::int64_t>(slots + 1)}));
 }
 
+std::unique_ptr<BlockJudge> MaskEvaluator::judge(const ir::Bindings& bindings) const {
+  return std::make_unique<Bound>(bind(bindings));
+}
+
 MaskEvaluator::Bound::Bound(std::unique_ptr<State> state) : state_(std::move(state)) {}
 MaskEvaluator::Bound::Bound(Bound&&) noexcept = default;
 MaskEvaluator::Bound::~Bound() = default;
@@ -99,6 +103,11 @@ bounds::Verdict MaskEvaluator::Bound::evaluate(int b, int h, int q0, int q1, int
     all = all && (found & mask_all) != 0;
   }
   return all ? bounds::Verdict::full : any ? bounds::Verdict::partial : bounds::Verdict::empty;
+}
+
+bounds::Verdict MaskEvaluator::Bound::verdict(const bounds::Box& block, int q_len, int kv_len) {
+  return evaluate(block.b_first, block.h_first, block.q_first, block.q_last + 1, block.kv_first, block.kv_last + 1,
+                  q_len, kv_len);
 }
 
 }  // namespace attnc::cpu
