@@ -2,7 +2,8 @@
 // Times of block masks built on the device: first use, building anew, memory; and attention over a mask's tables beside
 // attention that classifies tiles by itself. Medians, with the quartiles; the L2 cache is flushed before every device
 // time. Prints one line a measurement, and one for each bar with its verdict. Measures all in 15 s on a fast machine;
-// a name as argument (build, recut, bits, attention) measures that alone.
+// a name as argument (build, recut, bits, attention) measures that alone, a second one for attention the rows that
+// hold it.
 
 #include "tests/gpu/mask_bench.h"
 
@@ -230,7 +231,7 @@ void recut_documents(const Stream& stream, Bars& bars) {
   driver().event_destroy(stop);
 }
 
-int run(std::string_view only) {
+int run(std::string_view only, std::string_view rows) {
   if (!has_gpu()) {
     attnc::print(stdout, "no CUDA device\n");
     return 3;
@@ -248,7 +249,7 @@ int run(std::string_view only) {
     time_host_build(document, bars);
   }
   if (wanted("recut")) recut_documents(stream, bars);
-  if (wanted("attention")) time_attention(stream, bars);
+  if (wanted("attention")) time_attention(stream, bars, rows);
   if (wanted("bits")) time_element_bits(stream, bars);
   bars.summary();
   return 0;
@@ -259,7 +260,7 @@ int run(std::string_view only) {
 
 int main(int argc, char** argv) {
   try {
-    return attnc::testing::run(argc > 1 ? argv[1] : "");
+    return attnc::testing::run(argc > 1 ? argv[1] : "", argc > 2 ? argv[2] : "");
   } catch (const std::exception& error) {
     attnc::print(stderr, "{}\n", error.what());
     return 1;

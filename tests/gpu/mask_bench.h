@@ -80,7 +80,7 @@ std::vector<Times> device_times(const Stream& stream, int repetitions, const Bod
   return result;
 }
 
-/// Document numbers of `tokens` tokens, documents of mean_length / 2 to 3 / 2 mean_length.
+/// Document numbers of `tokens` tokens, documents of mean_length / 2 to 3 / 2 mean_length; mean_length is at least 2.
 inline std::vector<std::int32_t> documents(int tokens, int mean_length, unsigned seed = 1) {
   std::mt19937_64 random(seed);
   std::vector<std::int32_t> doc(static_cast<std::size_t>(tokens));
@@ -105,8 +105,9 @@ struct Documents {
   }
 };
 
-/// Attention over tables and without any: times beside each other (mask_bench_attention.cpp).
-void time_attention(const Stream& stream, Bars& bars);
+/// Attention over tables and without any: times beside each other, of the rows whose text holds `only`
+/// (mask_bench_attention.cpp).
+void time_attention(const Stream& stream, Bars& bars, std::string_view only);
 /// Elements of partial blocks evaluated and read as bits, for masks cheap and dear (mask_bench_attention.cpp).
 void time_element_bits(const Stream& stream, Bars& bars);
 

@@ -2,8 +2,8 @@
 // mask_bench: kernel times of attention by where its tiles' verdicts come from (a table, the kernel's own classifier,
 // bits), in turns.
 
-#include <array>
 #include <future>
+#include <map>
 #include <memory>
 
 #include "compiler/cuda/block_mask_source.h"
@@ -81,12 +81,18 @@ struct Case {
   Shape shape;
   int mean_length = 0;  ///< of documents; 0: the mask captures none
   bool is_bar = true;
+
+  std::string text() const {
+    std::string documents;
+    if (mean_length > 0) documents = attnc::format(", documents of {}", mean_length);
+    return attnc::format("{}, {}{}", name, shape.text(), documents);
+  }
 };
 
 /// Compiles what a case's forward calls need; cases are made side by side.
 std::unique_ptr<Attention> compiled(const Case& c) {
   const Stream stream;
-  const Documents doc(1024, std::max(c.mean_length, 1));
+  const Documents doc(1024, std::max(c.mean_length, 128));
   const std::span<const BufferValue> buffers(&doc.value, c.mean_length > 0 ? 1 : 0);
   const Shape shape{1, 2, 1024, c.shape.head_dim};
   const Tensors tensors(shape);
@@ -101,22 +107,26 @@ std::unique_ptr<Attention> compiled(const Case& c) {
   return attention;
 }
 
-/// The launch that goes before attention without a table whose mask captures documents, alone.
-Times time_extrema(const MaskMod& mask_mod, const Documents& doc, const Stream& stream) {
+/// The launch that goes before attention without a table whose mask captures documents, alone; and what goes before
+/// attention with one.
+std::vector<Times> time_extrema(const MaskMod& mask_mod, const Documents& doc, const Stream& stream) {
   const ir::Program declared = ir::lower({}, mask_mod), program = passes::canonicalize(declared);
   const cuda::ParamLayout layout = cuda::make_block_mask_source(program, 64, cuda::MaskPurpose::small).layout;
   const auto kernels = cuda::TableKernels::get(cuda::TablePurpose::extrema, cuda::device_info(0), "", {});
   const ir::Bindings bindings = bind_captures(program, declared, {}, {&doc.value, 1}, "mask_bench");
   const DeviceBytes memory(static_cast<std::size_t>(cuda::extrema_bytes(layout, bindings)));
-  return device_times(stream, 51, [&] {
-    ir::Bindings bound = bindings;
-    cuda::enqueue_extrema(layout, bound, reinterpret_cast<cuda::CUdeviceptr>(memory.data()), kernels->extrema,
-                          stream.get());
-  })[0];
+  const auto at = reinterpret_cast<cuda::CUdeviceptr>(memory.data());
+  return device_times(
+      stream, 51,
+      [&] {
+        ir::Bindings bound = bindings;
+        cuda::enqueue_extrema(layout, bound, at, kernels->extrema, stream.get());
+      },
+      [&] { cuda::check(cuda::driver().memset_d32_async(at, 0, 1, stream.get()), "resetting a counter"); });
 }
 
 void time_case(const Case& c, const Attention& attention, const Stream& stream, Bars& bars) {
-  const Documents doc(c.shape.tokens, std::max(c.mean_length, 1));
+  const Documents doc(c.shape.tokens, std::max(c.mean_length, 128));
   const std::span<const BufferValue> buffers(&doc.value, c.mean_length > 0 ? 1 : 0);
   const Tensors tensors(c.shape);
   BlockMask mask = tables(c.mask_mod, c.shape, buffers, stream, ElementBits::never);
@@ -132,12 +142,12 @@ void time_case(const Case& c, const Attention& attention, const Stream& stream, 
         mask.rebuild({stream.get(), {}, buffers});
         run(&mask);
       });
-  std::string documents_text, extrema_text;
+  std::string extrema_text;
   if (c.mean_length > 0) {
-    documents_text = attnc::format(", documents of {}", c.mean_length);
-    extrema_text = attnc::format("; extrema alone {}", time_extrema(c.mask_mod, doc, stream).text());
+    const std::vector<Times> alone = time_extrema(c.mask_mod, doc, stream);
+    extrema_text = attnc::format("; extrema alone {}, resetting a counter alone {}", alone[0].text(), alone[1].text());
   }
-  const std::string what = attnc::format("{}, {}{}", c.name, c.shape.text(), documents_text);
+  const std::string what = c.text();
   attnc::print(stdout,
                "attention {}: tables {}, no table {} ({:.3f}), tables without a work order {} ({:.3f}), rebuilt each "
                "call {}{}\n",
@@ -173,7 +183,7 @@ struct BitsRun {
 
   BitsRun(const BitsCase& c, const Stream& stream)
       : attention(attention_options(c.mask_mod, c.shape.head_dim)),
-        doc(c.shape.tokens, std::max(c.mean_length, 1)),
+        doc(c.shape.tokens, std::max(c.mean_length, 128)),
         buffers(&doc.value, c.mean_length > 0 ? 1 : 0),
         tensors(c.shape),
         plain(tables(c.mask_mod, c.shape, buffers, stream, ElementBits::never)),
@@ -186,10 +196,9 @@ struct BitsRun {
 
 }  // namespace
 
-void time_attention(const Stream& stream, Bars& bars) {
+void time_attention(const Stream& stream, Bars& bars, std::string_view only) {
   const MaskMod causal = stock::causal(), window = stock::sliding_window(1024),
                 document = stock::document() & stock::causal();
-  // The first of each mask and head dimension compiles.
   const Case cases[] = {
       {"causal", causal, {1, 16, 8192, 128}},
       {"window_1024", window, {1, 16, 8192, 128}},
@@ -205,15 +214,19 @@ void time_attention(const Stream& stream, Bars& bars) {
       {"document_causal", document, {1, 1, 131072, 128}, 512, false},
       {"document_causal", document, {1, 1, 131072, 128}, 4096, false},
   };
-  std::vector<std::future<std::unique_ptr<Attention>>> made;
-  for (std::size_t i = 0; i < 6; ++i)
-    made.push_back(std::async(std::launch::async, [&, i] { return compiled(cases[i]); }));
-  std::vector<std::unique_ptr<Attention>> attentions;
-  for (auto& one : made) attentions.push_back(one.get());
+  // A kernel for each mask and head dimension, made side by side.
+  std::map<std::pair<std::string, int>, std::future<std::unique_ptr<Attention>>> made;
   for (const Case& c : cases) {
-    std::size_t i = 0;
-    while (cases[i].name != c.name || cases[i].shape.head_dim != c.shape.head_dim) ++i;
-    time_case(c, *attentions[i], stream, bars);
+    auto& kernel = made[{c.name, c.shape.head_dim}];
+    if (c.text().find(only) == std::string::npos || kernel.valid()) continue;
+    kernel = std::async(std::launch::async, [&c] { return compiled(c); });
+  }
+  std::map<std::pair<std::string, int>, std::unique_ptr<Attention>> attentions;
+  for (const Case& c : cases) {
+    if (c.text().find(only) == std::string::npos) continue;
+    auto& attention = attentions[{c.name, c.shape.head_dim}];
+    if (attention == nullptr) attention = made[{c.name, c.shape.head_dim}].get();
+    time_case(c, *attention, stream, bars);
   }
 }
 
