@@ -39,6 +39,9 @@ struct BlockTableArgument {
   // counts are; the index strides are then not used. -1 stands for the list of all blocks, 0, 1, 2, ... Null: strides.
   const int32* kv_offsets;
   const int32* full_kv_offsets;
+  // [batch or 1, heads or 1, q_blocks], strides as the counts: the q blocks of a head, those with most to visit first.
+  // For kernels whose q tiles are q blocks; null: none.
+  const int32* work_order;
 };
 
 struct ForwardArguments {

@@ -166,12 +166,11 @@ Range<Symbolic> Symbolic::load_runs(const ir::Program& program, const ir::Inst& 
   // The largest power of two of runs that is not more than the stretch, from either end: together they cover it.
   const Scalar stretch = add(sub(last_run, first_run), integer(1));
   const Truth few = lt(stretch, integer(std::int64_t{1} << ClassifierProgram::levels));
-  Scalar level = integer(0), width = integer(1);
-  for (int k = 1; k < ClassifierProgram::levels; ++k) {
-    const Truth reaches = le(integer(std::int64_t{1} << k), stretch);
-    level = select(reaches, integer(k), level);
-    width = select(reaches, integer(std::int64_t{1} << k), width);
-  }
+  Scalar level = integer(0);
+  for (int k = 1; k < ClassifierProgram::levels; ++k)
+    level = select(le(integer(std::int64_t{1} << k), stretch), integer(k), level);
+  const Scalar width = emit_.assume(emit_.exact(Op::shl, Type::i32, integer(1), level), 1,
+                                    std::int64_t{1} << (ClassifierProgram::levels - 1));
   const Scalar runs = add(div(last_element, granule), integer(1));
   const Scalar row = mul(level, runs);
   const Scalar first_entry = add(row, first_run), last_entry = add(row, sub(add(last_run, integer(1)), width));

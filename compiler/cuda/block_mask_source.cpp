@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "compiler/bounds/bounds.h"
+#include "compiler/bounds/evaluate.h"
 #include "compiler/cuda/embedded_templates.h"
 #include "compiler/cuda/functions.h"
 #include "compiler/cuda/kernel_source.h"
@@ -158,7 +159,15 @@ BlockMaskSource make_block_mask_source(const ir::Program& program, int granule, 
 }
 
 bool is_dear_to_evaluate(const ir::Program& program, const plan::Target& target) {
-  constexpr int dear_keep_cost = 5;  // operations an element; unpacking takes about two
+  // Operations an element; unpacking takes about two. Measured: docs/bounds.md. A mask that captures buffers is decided
+  // anew for new contents, and its bits with it.
+  const auto& insts = program.insts;
+  const bool captures = program.mask != ir::no_value && [&] {
+    const std::vector<ir::ValueId> values = bounds::cone(program, program.mask);
+    return std::any_of(values.begin(), values.end(),
+                       [&](ir::ValueId id) { return insts[static_cast<std::size_t>(id)].op == Op::load; });
+  }();
+  const int dear_keep_cost = captures ? 5 : 2;
   KernelRequest request;
   request.block_table = true;
   request.target = target;

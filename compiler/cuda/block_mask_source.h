@@ -53,7 +53,7 @@ BlockMaskSource make_block_mask_source(const ir::Program& program, int granule, 
                                        bool canonical_names = false, bool line_directives = true);
 
 /// Whether kernels had better read the mask's elements as bits than evaluate them: the mask is no run of keys in each
-/// row, and costs more to evaluate than to unpack.
+/// row, and costs more to evaluate than to unpack, or, if it captures buffers, than to make bits of again and again.
 bool is_dear_to_evaluate(const ir::Program& program, const plan::Target& target);
 
 /// A program that is the same for every mask.

@@ -339,6 +339,7 @@ BlockTableArgument DeviceMask::argument() const {
   argument.kv_offsets = s.args.kv.offsets;
   argument.full_kv_offsets = s.args.kv.offsets + rows;
   argument.kv_indices = argument.full_kv_indices = s.args.kv.indices;
+  argument.work_order = s.args.work_order;
   argument.counts_head_stride = s.spec.heads > 1 ? s.args.q_blocks : 0;
   argument.counts_batch_stride = s.spec.batch > 1 ? static_cast<std::int64_t>(s.spec.heads) * s.args.q_blocks : 0;
   argument.q_block = s.args.q_block;

@@ -68,6 +68,7 @@ void launch_sm90(const LoadedKernel& kernel, const DeviceInfo& device, const For
   const plan::TilePlan& plan = kernel.plan();
   const auto stream = static_cast<CUstream>(call.stream);
   TensorMaps maps = encode_tensor_maps(plan, call);
+  if (args.blocks.q_block != plan.tile_q) args.blocks.work_order = nullptr;
   void* arguments[] = {&maps, &args, params};
   // Persistent blocks, one per multiprocessor.
   const std::int64_t grid = std::min<std::int64_t>(q_tiles, device.multiprocessors);

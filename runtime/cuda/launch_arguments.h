@@ -30,6 +30,7 @@ struct BlockTableArgument {
   std::int32_t kv_block = 0;
   const std::int32_t* kv_offsets = nullptr;
   const std::int32_t* full_kv_offsets = nullptr;
+  const std::int32_t* work_order = nullptr;
 };
 
 struct ForwardArguments {

@@ -37,7 +37,7 @@ struct Arguments {
   uint32* open;  // plane, of few blocks only: those that were looked at
   Lists kv;
   Lists q;
-  int32* work_order;  // [groups, q_blocks]: q blocks of a group, those with most kv blocks first
+  int32* work_order;  // [groups, q_blocks]: q blocks of a group, see order_section
   Tally* tally;
   int32 batch;  // those the mask tells apart
   int32 heads;
@@ -54,6 +54,17 @@ struct Arguments {
   int32 words_per_step;        // a warp of the exact pass takes at once: 1 or 32
   int32 separate_full_blocks;  // 0: full blocks are listed as partial
 };
+
+// The order in which kernels take the q blocks of a group: sections of so many, the last first, and within a section
+// those with most kv blocks first, the last first among equals. So the longest do not come last, what runs at one time
+// is near enough to share K and V in L2 (64 K tokens in blocks of 128), and a causal mask is walked as without a table.
+inline constexpr int order_section = 512;
+
+// Where q block `self` stands in its group's order, if `before` blocks of its section come before it.
+__forceinline__ int order_position(int self, int q_blocks, int before) {
+  const int end = (self / order_section + 1) * order_section;
+  return q_blocks - (end < q_blocks ? end : q_blocks) + before;
+}
 
 inline constexpr uint32 all_lanes = 0xffffffffu;
 

@@ -183,21 +183,23 @@ __forceinline__ void fill_strip(const Arguments& args, const Strip& strip) {
   }
 }
 
-// Where a q block stands among those of its group when ordered by kv blocks to visit, most first; by a warp.
+// Where a q block stands in the order of its group; by a warp.
 __forceinline__ void order(const Arguments& args, uint32 row) {
   const uint32 rows = kv_rows(args);
   if (row >= rows) return;
-  const uint32 self = row % static_cast<uint32>(args.q_blocks), first = row - self;
+  const int self = static_cast<int>(row % static_cast<uint32>(args.q_blocks));
+  const uint32 first = row - static_cast<uint32>(self);
   const int32 *partial = args.kv.counts + first, *full = args.kv.counts + rows + first;
   const int work = partial[self] + full[self];
+  const int begin = self / order_section * order_section, end = smaller(begin + order_section, args.q_blocks);
   uint32 before = 0;
 #pragma unroll 4
-  for (uint32 i = static_cast<uint32>(lane_index()); i < static_cast<uint32>(args.q_blocks); i += 32) {
+  for (int i = begin + lane_index(); i < end; i += 32) {
     const int other = partial[i] + full[i];
-    before += other > work || (other == work && i < self);
+    before += other > work || (other == work && i > self);
   }
-  const uint32 rank = __reduce_add_sync(all_lanes, before);
-  if (lane_index() == 0) args.work_order[first + rank] = static_cast<int32>(self);
+  before = __reduce_add_sync(all_lanes, before);
+  if (lane_index() == 0) args.work_order[first + order_position(self, args.q_blocks, static_cast<int>(before))] = self;
 }
 
 // The warps of `count`, then one a row for the order.

@@ -128,13 +128,14 @@ __forceinline__ void list_small(const Arguments& args) {
     const int first = row - static_cast<int>(static_cast<uint32>(row) % static_cast<uint32>(args.q_blocks));
     const uint16 *partial = shared.counts[0] + first, *full = partial + kv_rows;
     const int self = row - first, work = partial[self] + full[self];
-    int rank = 0;
+    const int begin = self / order_section * order_section, end = smaller(begin + order_section, args.q_blocks);
+    int before = 0;
 #pragma unroll 2
-    for (int i = 0; i < args.q_blocks; ++i) {
+    for (int i = begin; i < end; ++i) {
       const int other = partial[i] + full[i];
-      rank += other > work || (other == work && i < self);
+      before += other > work || (other == work && i > self);
     }
-    args.work_order[first + rank] = self;
+    args.work_order[first + order_position(self, args.q_blocks, before)] = self;
   }
 }
 

@@ -93,6 +93,7 @@ class Producer {
       copy_work_tile(scheduler.decode(index));
       index = next;
     }
+    copy_pending_v();
     post_notice(WorkNotice{0, 0, -1, 0});
   }
 
@@ -139,6 +140,7 @@ class Producer {
     KvTile tile, after;
     const bool has_tiles = stream.next(tile);
     bool has_after = has_tiles && stream.next(after);
+    copy_pending_v();
     if (has_tiles) copy_k(tile, !has_after, kv_head, work.batch);
     post_notice(WorkNotice{work.batch, work.head, work.q_tile, has_tiles});
     if (!has_tiles) return;
@@ -149,7 +151,21 @@ class Producer {
       copy_k(tile, !has_after, kv_head, work.batch);
       copy_v(v_row, kv_head, work.batch);
     }
-    copy_v(tile.first_kv, kv_head, work.batch);
+    if constexpr (!looks_ahead) copy_v(tile.first_kv, kv_head, work.batch);
+    pending_v_ = tile.first_kv;
+    pending_head_ = kv_head;
+    pending_batch_ = work.batch;
+  }
+
+  // The last V of a work tile has to wait for its slot: time in which the next work tile's lists are read, or its first
+  // tiles classified.
+  static constexpr bool looks_ahead = Plan::source != TileSource::dense;
+
+  __device__ __forceinline__ void copy_pending_v() {
+    if constexpr (looks_ahead) {
+      if (pending_v_ >= 0) copy_v(pending_v_, pending_head_, pending_batch_);
+      pending_v_ = -1;
+    }
   }
 
   // Tells the consumers what comes next, and loads its Q if there is anything to attend to.
@@ -230,6 +246,10 @@ class Producer {
   Ring k_;
   Ring v_;
   Ring side_;
+  // The last V of a work tile that is not copied yet: its first key; -1: none.
+  int pending_v_ = -1;
+  int pending_head_ = 0;
+  int pending_batch_ = 0;
 };
 
 }  // namespace attnc::sm90

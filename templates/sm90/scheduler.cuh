@@ -27,6 +27,11 @@ class WorkScheduler {
     constexpr int fitting_keys = l2_budget_bytes / ((Plan::head_dim_qk + Plan::head_dim_v) * 2);
     const int kv_heads = min_int(max_int(fitting_keys / max_int(args.kv_len, 1), 1), 4096);
     group_ = min_int(kv_heads * (args.q_heads / args.kv_heads), args.q_heads * args.batch);
+    if constexpr (reads_order) {
+      order_ = args.blocks.work_order;
+      order_batch_stride_ = static_cast<int>(args.blocks.counts_batch_stride);
+      order_head_stride_ = static_cast<int>(args.blocks.counts_head_stride);
+    }
   }
 
   __device__ __forceinline__ int first() const { return blockIdx.x; }
@@ -53,15 +58,27 @@ class WorkScheduler {
       row = section * group_ + within - rank * rows_here;
       q_tile = q_tiles_ - 1 - rank;
     }
-    const int batch = row / heads_;
-    return {batch, row - batch * heads_, q_tile};
+    const int batch = row / heads_, head = row - batch * heads_;
+    if constexpr (reads_order) {
+      if (order_ != nullptr)
+        q_tile = order_[batch * order_batch_stride_ + head * order_head_stride_ + q_tiles_ - 1 - q_tile];
+    }
+    return {batch, head, q_tile};
   }
 
  private:
+  // Tiles of 128 rows are the rows of blocks that a table has an order of; those of 192 never are.
+  static constexpr bool reads_order =
+      Plan::source == TileSource::table && Plan::order == WorkOrder::last_q_first && Plan::consumer_warpgroups == 2;
+
   int q_tiles_;
   int heads_;
   int total_;
   int group_;  // query heads whose K and V share L2
+  // A table's own order, most work first; null: none.
+  const int32* order_ = nullptr;
+  int order_batch_stride_ = 0;
+  int order_head_stride_ = 0;
 };
 
 }  // namespace attnc::sm90

@@ -168,6 +168,28 @@ TEST(BlockMaskLayout, HostAndDeviceAgree) {
       << "the test itself can fail";
 }
 
+/// The masks that were timed with their elements evaluated and as bits (docs/bounds.md).
+TEST(BlockMaskBits, AreKeptWhereTheyPaid) {
+  const struct {
+    const char* name;
+    MaskMod mask;
+    bool pays;
+  } measured[] = {
+      {"neighborhood", stock::neighborhood(56, 5), true},
+      {"neighborhood_clamped", stock::neighborhood_clamped(56, 56, 5), true},
+      {"window and sinks", mask_mod("q_idx >= kv_idx && (q_idx - kv_idx < 1024 || kv_idx < 64)"), true},
+      {"strided window", mask_mod("q_idx >= kv_idx && (q_idx - kv_idx < 256 || (q_idx - kv_idx) % 64 == 0)"), true},
+      {"causal", stock::causal(), false},
+      {"window", stock::sliding_window(1024), false},
+      {"two-sided window", stock::sliding_window_two_sided(1000), false},
+      {"dilated", stock::dilated(1000, 4), false},
+      {"document", stock::document(), false},
+      {"document and causal", stock::document() & stock::causal(), false},
+  };
+  for (const auto& m : measured)
+    EXPECT_EQ(cuda::is_dear_to_evaluate(program_of(m.mask), plan::target_from_name("sm_90a")), m.pays) << m.name;
+}
+
 TEST(BlockMaskCompile, SignatureNamesWhatMatters) {
   const std::vector<std::string> flags{"--std=c++17"};
   const auto signature = [&](const MaskMod& mask, int granule, const char* target) {

@@ -72,6 +72,7 @@ TEST(Layout, LaunchArguments) {
   ATTNC_SAME(BlockTableArgument, kv_block);
   ATTNC_SAME(BlockTableArgument, kv_offsets);
   ATTNC_SAME(BlockTableArgument, full_kv_offsets);
+  ATTNC_SAME(BlockTableArgument, work_order);
   ATTNC_SAME(ForwardArguments, q);
   ATTNC_SAME(ForwardArguments, k);
   ATTNC_SAME(ForwardArguments, v);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <random>
+#include <tuple>
 
 #include "compiler/ir/lower.h"
 #include "compiler/passes/passes.h"
@@ -82,12 +83,12 @@ void expect_order(const BlockMask& mask, const std::string& what) {
     const std::size_t base = (b * static_cast<std::size_t>(mask.heads()) + h) * rows;
     std::vector<std::int32_t> expected(rows);
     for (std::size_t i = 0; i < rows; ++i) expected[i] = static_cast<std::int32_t>(i);
-    std::stable_sort(expected.begin(), expected.end(), [&](std::int32_t x, std::int32_t y) {
-      const auto work = [&](std::int32_t i) {
+    std::sort(expected.begin(), expected.end(), [&](std::int32_t x, std::int32_t y) {
+      const auto place = [&](std::int32_t i) {
         const std::size_t at = base + static_cast<std::size_t>(i);
-        return mask.kv_num_blocks()[at] + mask.full_kv_num_blocks()[at];
+        return std::tuple(i / 512, mask.kv_num_blocks()[at] + mask.full_kv_num_blocks()[at], i);
       };
-      return work(x) > work(y);
+      return place(x) > place(y);
     });
     ASSERT_TRUE(std::equal(expected.begin(), expected.end(), order.begin() + static_cast<std::ptrdiff_t>(first)))
         << what;
@@ -439,7 +440,10 @@ TEST(DeviceMask, BitsAreKeptWhereTheyPay) {
     const BlockMask mask = BlockMask::create(mask_mod, 1, 1, 3136, 3136, options);
     return !BlockMaskAccess::built_on_device(mask)->download_bits().empty();
   };
-  const MaskMod dear = stock::neighborhood(56, 5);
+  const MaskMod dear = stock::neighborhood(56, 5),
+                strided = mask_mod("kv_idx <= q_idx && (q_idx - kv_idx < 256 || (q_idx - kv_idx) % 64 == 0)");
+  EXPECT_TRUE(keeps(strided, {}));
+  EXPECT_FALSE(keeps(stock::dilated(1000, 4), {}));
   EXPECT_TRUE(keeps(dear, {}));
   EXPECT_FALSE(keeps(stock::causal(), {}));
   EXPECT_TRUE(keeps(stock::causal(), {.element_bits = ElementBits::always}));
