@@ -158,8 +158,8 @@ class Producer {
   }
 
   // The last V of a work tile has to wait for its slot: time in which the next work tile's lists are read, or its first
-  // tiles classified.
-  static constexpr bool looks_ahead = Plan::source != TileSource::dense;
+  // tiles classified. (Three warpgroups leave the producer no registers to remember it by.)
+  static constexpr bool looks_ahead = Plan::source != TileSource::dense && Plan::consumer_warpgroups == 2;
 
   __device__ __forceinline__ void copy_pending_v() {
     if constexpr (looks_ahead) {
