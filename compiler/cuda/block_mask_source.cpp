@@ -175,11 +175,18 @@ bool is_dear_to_evaluate(const ir::Program& program, const plan::Target& target)
   return traits.mask_kind == MaskKind::general && traits.keep_cost >= dear_keep_cost;
 }
 
+TablePurpose extrema_purpose(const ir::Program& program) {
+  const auto is_line = [](const BufferDecl& buffer) { return buffer.rank == 1 && buffer.dtype == DType::i32; };
+  return std::all_of(program.buffers.begin(), program.buffers.end(), is_line) ? TablePurpose::extrema_of_lines
+                                                                              : TablePurpose::extrema;
+}
+
 std::string make_block_table_source(TablePurpose purpose) {
-  if (purpose == TablePurpose::extrema) {
+  if (purpose == TablePurpose::extrema || purpose == TablePurpose::extrema_of_lines) {
+    const std::string_view kind = purpose == TablePurpose::extrema ? "any" : "lines";
     return "// Extremes of captured buffers, for the masks of attnc.\n#include \"block_mask/extrema.cuh\"\n\n" +
            entry(mask_extrema_entry, 1024, "const __grid_constant__ attnc::extrema::Arguments args",
-                 "attnc::extrema::summarize(args);");
+                 attnc::format("attnc::extrema::summarize<attnc::extrema::Buffers::{}>(args);", kind));
   }
   if (purpose == TablePurpose::small_lists) {
     return "// Lists of few blocks, for the masks of attnc.\n#include \"block_mask/small_lists.cuh\"\n\n" +

@@ -23,9 +23,10 @@ enum class MaskPurpose {
 };
 /// Programs that do not depend on the mask.
 enum class TablePurpose {
-  extrema,      ///< of captured buffers
-  small_lists,  ///< of a mask of few blocks
-  lists,        ///< of any mask
+  extrema,           ///< of captured buffers
+  extrema_of_lines,  ///< of captured buffers that are all of rank 1 and int32: less code
+  small_lists,       ///< of a mask of few blocks
+  lists,             ///< of any mask
 };
 
 /// Entry points. A mask of few blocks is built by small and small_lists, a large one by classify, decide, count, scan
@@ -55,6 +56,9 @@ BlockMaskSource make_block_mask_source(const ir::Program& program, int granule, 
 /// Whether kernels had better read the mask's elements as bits than evaluate them: the mask is no run of keys in each
 /// row, and costs more to evaluate than to unpack, or, if it captures buffers, than to make bits of again and again.
 bool is_dear_to_evaluate(const ir::Program& program, const plan::Target& target);
+
+/// The program that takes the extremes of what a mask of `program` captures.
+TablePurpose extrema_purpose(const ir::Program& program);
 
 /// A program that is the same for every mask.
 std::string make_block_table_source(TablePurpose purpose);

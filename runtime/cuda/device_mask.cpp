@@ -136,13 +136,14 @@ struct DeviceMask::State {
   void find_kernels() {
     const int granule = extrema_granule(spec.block_size.q, spec.block_size.kv);
     const bool reads_buffers = !spec.program.buffers.empty();
-    extrema_kernels = reads_buffers ? TableKernels::find(TablePurpose::extrema, device, spec.cache_dir) : nullptr;
+    const TablePurpose extrema = extrema_purpose(spec.program);
+    extrema_kernels = reads_buffers ? TableKernels::find(extrema, device, spec.cache_dir) : nullptr;
     const TablePurpose list_purpose = small ? TablePurpose::small_lists : TablePurpose::lists;
     lists = TableKernels::find(list_purpose, device, spec.cache_dir);
     std::vector<std::future<void>> others;
     if (reads_buffers && extrema_kernels == nullptr) {
-      others.push_back(beside(
-          [this] { extrema_kernels = TableKernels::get(TablePurpose::extrema, device, spec.cache_dir, spec.log); }));
+      others.push_back(
+          beside([this, extrema] { extrema_kernels = TableKernels::get(extrema, device, spec.cache_dir, spec.log); }));
     }
     if (lists == nullptr) {
       others.push_back(

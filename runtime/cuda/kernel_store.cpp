@@ -147,7 +147,7 @@ const LoadedKernel& KernelStore::get(const KernelChoice& choice) {
     }
     if (!slot.owned->layout().extrema.empty()) {
       std::call_once(tables_once_, [this] {
-        tables_ = TableKernels::get(TablePurpose::extrema, device_, spec_.cache_dir, spec_.log);
+        tables_ = TableKernels::get(extrema_purpose(spec_.program), device_, spec_.cache_dir, spec_.log);
       });
     }
     slot.loaded.store(slot.owned.get(), std::memory_order_release);

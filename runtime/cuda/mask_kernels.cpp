@@ -146,7 +146,8 @@ TableKernels::TableKernels(TablePurpose purpose, const DeviceInfo& device, const
     : library_(
           make_block_table_signature(purpose, device.target, nvrtc().version_text(), compile_options(device.target)),
           make_block_table_source(purpose), device, cache_dir, log),
-      extrema(library_.function(mask_extrema_entry, purpose == TablePurpose::extrema)),
+      extrema(library_.function(mask_extrema_entry,
+                                purpose == TablePurpose::extrema || purpose == TablePurpose::extrema_of_lines)),
       small_lists(library_.function(mask_small_lists_entry, purpose == TablePurpose::small_lists)),
       count(library_.function(mask_count_entry, purpose == TablePurpose::lists)),
       scan(library_.function(mask_scan_entry, purpose == TablePurpose::lists)),

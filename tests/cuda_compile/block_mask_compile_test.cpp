@@ -69,6 +69,8 @@ TEST(BlockMaskCompile, EveryTarget) {
         expect_mask_compiles(program_of(stock::document() & stock::causal()), 64, target, "document and causal");
     const double extrema_ms = expect_compiles(cuda::make_block_table_source(cuda::TablePurpose::extrema),
                                               {cuda::mask_extrema_entry}, target, "extrema");
+    expect_compiles(cuda::make_block_table_source(cuda::TablePurpose::extrema_of_lines), {cuda::mask_extrema_entry},
+                    target, "extrema of lines");
     expect_compiles(cuda::make_block_table_source(cuda::TablePurpose::lists),
                     {cuda::mask_count_entry, cuda::mask_scan_entry, cuda::mask_fill_entry}, target, "lists");
     expect_compiles(cuda::make_block_table_source(cuda::TablePurpose::small_lists), {cuda::mask_small_lists_entry},

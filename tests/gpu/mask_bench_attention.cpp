@@ -112,7 +112,7 @@ std::unique_ptr<Attention> compiled(const Case& c) {
 std::vector<Times> time_extrema(const MaskMod& mask_mod, const Documents& doc, const Stream& stream) {
   const ir::Program declared = ir::lower({}, mask_mod), program = passes::canonicalize(declared);
   const cuda::ParamLayout layout = cuda::make_block_mask_source(program, 64, cuda::MaskPurpose::small).layout;
-  const auto kernels = cuda::TableKernels::get(cuda::TablePurpose::extrema, cuda::device_info(0), "", {});
+  const auto kernels = cuda::TableKernels::get(cuda::extrema_purpose(program), cuda::device_info(0), "", {});
   const ir::Bindings bindings = bind_captures(program, declared, {}, {&doc.value, 1}, "mask_bench");
   const DeviceBytes memory(static_cast<std::size_t>(cuda::extrema_bytes(layout, bindings)));
   const auto at = reinterpret_cast<cuda::CUdeviceptr>(memory.data());
