@@ -187,24 +187,24 @@ __forceinline__ void summarize(const Arguments& args) {
     summarize_runs<int32>(args, 0, first_run, minima[0], maxima[0]);
     __syncthreads();
     if (thread < level_threads) write_levels<kind>(args, first_run, 0, minima, maxima);
-    return;
-  }
-  for (uint32 outer = blockIdx.y; outer < static_cast<uint32>(args.outer); outer += gridDim.y) {
-    const int64 start = start_of(args, outer);
-    switch (static_cast<Element>(args.element)) {
-      case Element::i32:
-        summarize_runs<int32>(args, start, first_run, minima[0], maxima[0]);
-        break;
-      case Element::i64:
-        summarize_runs<int64>(args, start, first_run, minima[0], maxima[0]);
-        break;
-      default:
-        summarize_runs<uint8>(args, start, first_run, minima[0], maxima[0]);
-        break;
+  } else {
+    for (uint32 outer = blockIdx.y; outer < static_cast<uint32>(args.outer); outer += gridDim.y) {
+      const int64 start = start_of(args, outer);
+      switch (static_cast<Element>(args.element)) {
+        case Element::i32:
+          summarize_runs<int32>(args, start, first_run, minima[0], maxima[0]);
+          break;
+        case Element::i64:
+          summarize_runs<int64>(args, start, first_run, minima[0], maxima[0]);
+          break;
+        default:
+          summarize_runs<uint8>(args, start, first_run, minima[0], maxima[0]);
+          break;
+      }
+      __syncthreads();
+      if (thread < level_threads) write_levels<kind>(args, first_run, outer, minima, maxima);
+      __syncthreads();  // before the next turn writes the shared memory
     }
-    __syncthreads();
-    if (thread < level_threads) write_levels<kind>(args, first_run, outer, minima, maxima);
-    __syncthreads();  // before the next turn writes the shared memory
   }
 }
 
