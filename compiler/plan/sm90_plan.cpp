@@ -33,7 +33,7 @@ Tile preferred_tile(const Problem& problem, int columns, bool bias_product) {
   const bool like_neighbours = mods.mask_kind != cuda::MaskKind::none && mods.has_classifier;
   // Every score of a thread gets its own copy of the mods, on each path through a tile. Where their arithmetic takes
   // most of the time anyway, small tiles on one path cost little and save many seconds of compilation.
-  const int tile_kv_of_very_heavy = mods.score_cost >= 128 ? 32 : 64;
+  const int tile_kv_of_very_heavy = mods.score_cost >= 128 || (problem.small_tiles && columns > 128) ? 32 : 64;
   if (mods.score_cost >= 64 || problem.small_tiles)
     return {2, tile_kv_of_very_heavy, columns <= 128 ? 3 : 2, columns <= 64 ? 2 : 1, false};
   if (columns <= 64) {
@@ -81,13 +81,19 @@ int sm90_smem_bytes(const TilePlan& plan, const cuda::ModsTraits& mods) {
 }
 
 void split_registers(TilePlan& plan, const cuda::ModsTraits& mods) {
-  // The classifier's loads and 64-bit offsets want more than a producer that only copies, and it must not spill.
+  // The classifier wants more than a producer that only copies, most of all its loads and 64-bit offsets, and it must
+  // not spill. Wide heads and three consumer warpgroups leave little to give.
   const bool wide = std::max(plan.head_dim_qk, plan.head_dim_v) > 192;
-  plan.producer_registers = plan.classify_tiles && mods.reads_extrema ? (wide ? 40 : 56)
-                            : plan.consumer_warpgroups == 3           ? 32
-                                                                      : 24;
-  const int all = plan.consumer_warpgroups == 3 ? 512 : 504;
-  plan.consumer_registers = (all - plan.producer_registers) / plan.consumer_warpgroups;
+  const bool loads = plan.classify_tiles && mods.reads_extrema;
+  if (plan.consumer_warpgroups == 3) {
+    plan.producer_registers = loads ? 56 : 32;
+    plan.consumer_registers = (512 - plan.producer_registers) / 3;
+    return;
+  }
+  plan.producer_registers = 24;
+  if (plan.classify_tiles && !wide) plan.producer_registers = 40;
+  if (loads) plan.producer_registers = wide ? 40 : 56;
+  plan.consumer_registers = (504 - plan.producer_registers) / 2;
 }
 
 TilePlan make_sm90_plan(const Problem& problem, const Target& target) {
