@@ -168,5 +168,37 @@ class Run(CliTest):
         self.assertEqual(int.from_bytes(content[:8], "little") % 8, 0)
 
 
+class Gpu(CliTest):
+    """A mask over a captured buffer: tables are built on the device, from its extrema."""
+
+    LENGTH = 700
+
+    def setUp(self):
+        super().setUp()
+        finding = self.attnc("doctor", "--json").json()["cuda"]
+        if not finding["ok"]:
+            self.skipTest(finding["text"])
+
+    def test_a_mask_over_documents(self):
+        length = self.LENGTH
+        document = [(i > 90) + (i > 300) + (i > 303) + (i > 550) for i in range(length)]
+        for dtype in ("F32", "BF16"):
+            tensors = {name: normal(dtype, 2, heads, length, 64, seed=heads) for name, heads in (("q", 4), ("k", 2), ("v", 2))}
+            self.write("in.safetensors", {**tensors, "ids": ("I32", [length], encode("I32", document))})
+            for blocks in ("128x128", "64x64", "none"):
+                report = self.attnc("run", "--in", "in.safetensors", "--out", "out.safetensors", "--device", "cuda", "--lse",
+                                    "--mask-mod", "doc[q_idx] == doc[kv_idx] && q_idx >= kv_idx", "--buffer", "doc=ids",
+                                    "--block-size", blocks, "--check", "200", "--json").json()
+                self.assertTrue(report["check"]["passed"], report)
+                self.assertEqual("block_mask" in report, blocks != "none", report)
+                tensors = self.read("out.safetensors")
+                # A document's first row keeps itself alone.
+                value = decode(self.read("in.safetensors")["v"])
+                out = decode(tensors["out"])
+                for row in (0, 91, 301, 304, 551):
+                    for got, expected in zip(out[(4 * length + row) * 64 :][:64], value[(2 * length + row) * 64 :][:64]):
+                        self.assertAlmostEqual(got, expected, 5, (dtype, blocks, row))
+
+
 if __name__ == "__main__":
     harness.main()
