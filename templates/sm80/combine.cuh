@@ -6,41 +6,45 @@
 
 namespace attnc {
 
-// The body of `attnc_combine`: threads of whole warps, grid.x * warps covering batch * q_heads * q_len rows.
+// The body of `attnc_combine`: threads of whole warps, grid.x * warps covering batch * q_heads * q_len rows, of which
+// there are few where keys are split: their number fits 32 bits, and division is cheap.
 template <class Plan>
 __forceinline__ void combine_sm80(const ForwardArguments& args) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const int64 rows = static_cast<int64>(args.batch) * args.q_heads * args.q_len;
-  const int64 row = (static_cast<int64>(blockIdx.x) * blockDim.x + threadIdx.x) / 32;
+  const uint32 q_len = args.q_len, q_heads = args.q_heads;
+  const uint32 rows = args.batch * q_heads * q_len;
+  const uint32 row = (blockIdx.x * blockDim.x + threadIdx.x) / 32;
   if (row >= rows) return;
 
   // Lanes share the splits.
   const float* lse_row = args.lse_partial + row;
   float largest = -sm80::infinity();
 #pragma unroll 1
-  for (int split = lane; split < args.kv_splits; split += 32) largest = fmaxf(largest, lse_row[split * rows]);
+  for (int split = lane; split < args.kv_splits; split += 32)
+    largest = fmaxf(largest, lse_row[static_cast<int64>(split) * rows]);
 #pragma unroll
   for (int step = 16; step > 0; step /= 2) largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, step));
   const float origin = largest == -sm80::infinity() ? 0.0f : largest;
 
-  const int q_idx = static_cast<int>(row % args.q_len);
-  const int h = static_cast<int>(row / args.q_len % args.q_heads);
-  const int b = static_cast<int>(row / args.q_len / args.q_heads);
+  const uint32 head_index = row / q_len;
+  const int b = static_cast<int>(head_index / q_heads);
+  const int h = static_cast<int>(head_index - b * q_heads);
+  const int q_idx = static_cast<int>(row - head_index * q_len);
   constexpr int element_bytes = Plan::dtype == DType::f32 ? 4 : 2;
   uint8* out = const_cast<uint8*>(sm80::matrix_of(args.out, b, h, element_bytes)) +
                q_idx * args.out.row_stride_elems * element_bytes;
   // Lanes share the columns.
   constexpr int lane_columns = (Plan::head_dim_v + 31) / 32;
   float sum[lane_columns] = {}, total = 0.0f;
-  const float* partial = args.out_partial + row * Plan::head_dim_v + lane;
+  const float* partial = args.out_partial + static_cast<int64>(row) * Plan::head_dim_v + lane;
 #pragma unroll 2
   for (int split = 0; split < args.kv_splits; ++split) {
-    const float weight = sm80::exp2_approx(lse_row[split * rows] - origin);
+    const float weight = sm80::exp2_approx(lse_row[static_cast<int64>(split) * rows] - origin);
     total += weight;
 #pragma unroll
     for (int c = 0; c < lane_columns; ++c) {
       if (32 * c + lane >= Plan::head_dim_v) break;
-      const float value = partial[split * rows * Plan::head_dim_v + 32 * c];
+      const float value = partial[static_cast<int64>(split) * rows * Plan::head_dim_v + 32 * c];
       sum[c] += weight == 0.0f ? 0.0f : weight * value;
     }
   }

@@ -21,13 +21,16 @@ class ForwardTile {
  public:
   using S = Shape<Plan, Mods>;
   using Params = typename Mods::Params;
+  using Uniform = typename Mods::Uniform;
 
   __forceinline__ ForwardTile(const ForwardArguments& args, const Params& params)
       : args_(args), params_(params), softmax_(args.scale) {}
 
   __forceinline__ void run() {
     begin_work();
+    bool careful = false;
     while (true) {
+      start_tiles(careful);
       clear_accumulator();
       if constexpr (Plan::stages == 2) {
         visit_prefetching();
@@ -40,7 +43,7 @@ class ForwardTile {
       if (!speculative || shared_state().careful || !shared_state().overflowed) break;
       __syncthreads();
       softmax_.start();
-      start_tiles(true);
+      careful = true;
     }
     softmax_.finish();
     write_results<Plan, Mods, S>(shared_memory(), args_, work(), o_, softmax_);
@@ -48,30 +51,33 @@ class ForwardTile {
 
  private:
   // Bytes of K and V that are to stay in the L2 cache while the q tiles of a group of heads are worked on.
-  static constexpr int64 l2_budget_bytes = 32ll << 20;
+  static constexpr uint32 l2_budget_bytes = 32u << 20;
 
   // blockIdx.x counts groups of heads whose K and V share the L2 cache; within a group q tiles, last rows first, with
   // the heads fastest: with a causal mask a group begins with all of its longest tiles, and the grid ends with short
   // ones. Where all tiles are alike, heads follow one another. blockIdx.y is the split.
   __forceinline__ WorkPlace decode_place() const {
-    const int index = static_cast<int>(blockIdx.x);
-    const int q_tiles = (args_.q_len + S::tile_q - 1) / S::tile_q;
-    int head_index = index / q_tiles, rank = index - head_index * q_tiles;
+    const uint32 q_tiles = (static_cast<uint32>(args_.q_len) + S::tile_q - 1) / S::tile_q;
+    const uint32 q_heads = static_cast<uint32>(args_.q_heads);
+    uint32 head_index = blockIdx.x / q_tiles, rank = blockIdx.x - head_index * q_tiles;
     if constexpr (Mods::mask_kind != MaskKind::none || Plan::block_table) {
-      constexpr int key_bytes = (Plan::head_dim_qk + Plan::head_dim_v) * S::element_bytes;
-      const int kv_heads = max(static_cast<int>(l2_budget_bytes / key_bytes) / max(args_.kv_len, 1), 1);
-      const int group = min(kv_heads, args_.kv_heads * args_.batch) * (args_.q_heads / args_.kv_heads);
-      const int first_head = head_index / group * group;
-      const int heads = min(group, args_.q_heads * args_.batch - first_head);
-      const int within = index - first_head * q_tiles;
+      constexpr uint32 key_bytes = (Plan::head_dim_qk + Plan::head_dim_v) * S::element_bytes;
+      const uint32 all_heads = q_heads * args_.batch;
+      const uint32 kv_heads = max(l2_budget_bytes / key_bytes / max(args_.kv_len, 1), 1u);
+      const uint32 group =
+          min(kv_heads, static_cast<uint32>(args_.kv_heads * args_.batch)) * (q_heads / args_.kv_heads);
+      const uint32 first_head = head_index / group * group;
+      const uint32 heads = min(group, all_heads - first_head);
+      const uint32 within = blockIdx.x - first_head * q_tiles;
       rank = within / heads;
       head_index = first_head + within - rank * heads;
     }
-    return {head_index / args_.q_heads, head_index % args_.q_heads, (q_tiles - 1 - rank) * S::tile_q,
-            static_cast<int>(blockIdx.y)};
+    const uint32 b = head_index / q_heads;
+    return {static_cast<int>(b), static_cast<int>(head_index - b * q_heads),
+            static_cast<int>((q_tiles - 1 - rank) * S::tile_q), static_cast<int>(blockIdx.y)};
   }
 
-  // Starts loading Q, posts the first kv tile and computes the uniform and row levels.
+  // Starts loading Q and computes the uniform and row levels.
   __forceinline__ void begin_work() {
     const WorkPlace place = decode_place();
     const int kv_head = place.h / (args_.q_heads / args_.kv_heads);
@@ -87,9 +93,10 @@ class ForwardTile {
     __syncthreads();
     uniform_ = Mods::uniform(params_, work().context);
     if constexpr (Mods::has_score_mod) rows_.compute(params_, work());
-    start_tiles(false);
   }
 
+  // Posts the first two kv tiles, and starts loading the first before the second is looked for. The search stands in
+  // the code once for both.
   __forceinline__ void start_tiles(bool careful) {
     if (is_scout()) {
       if (threadIdx.x == 0) {
@@ -98,9 +105,17 @@ class ForwardTile {
       }
       const WorkTile<Mods> work = this->work();
       cursor(work).start();
-      post_next(0);
     }
-    __syncthreads();
+#pragma unroll 1
+    for (int slot = 0;; ++slot) {
+      if (is_scout()) post_next(slot);
+      if (slot == 1) break;
+      __syncthreads();
+      const KvTile tile = posted(0);
+      if (tile.first_key < 0) break;
+      load_tile(tile, 0);
+    }
+    fold_sign_of_scale();
   }
 
   // Put together anew from shared memory wherever it is needed: the loop has no registers to spare for it.
@@ -126,16 +141,17 @@ class ForwardTile {
 
   // Starts copying a tile's keys and values, and computes the mods' values for its keys and differences.
   __forceinline__ void load_tile(const KvTile& tile, int stage) {
+    using Staged = StagedLevels<Plan, Mods>;
+    // Without a score mod only the mask reads them.
+    const bool stages_levels = Staged::any && (Mods::has_score_mod || tile.steps != 0);
+    typename Mods::Column column{};
+    if (Staged::early_columns && stages_levels) column = Staged::own_column(params_, work(), tile.first_key);
     load_rows<typename S::QkRows, Plan::tile_kv, Plan::head_dim_qk, S::element_bytes, S::threads, Plan::vector_bytes>(
         k_address(stage), read_volatile(shared_state().k), args_.k.row_stride_elems, tile.first_key, args_.kv_len);
     load_rows<typename S::VRows, Plan::tile_kv, Plan::head_dim_v, S::element_bytes, S::threads, Plan::vector_bytes>(
         v_address(stage), read_volatile(shared_state().v), args_.v.row_stride_elems, tile.first_key, args_.kv_len);
     commit_copies();
-    if constexpr (StagedLevels<Plan, Mods>::any) {
-      // Without a score mod only the mask reads them.
-      if (Mods::has_score_mod || tile.steps != 0)
-        StagedLevels<Plan, Mods>::stage(stage, params_, work(), tile.first_key);
-    }
+    if (stages_levels) Staged::stage(stage, params_, work(), tile.first_key, column);
   }
 
   static __forceinline__ uint32 q_address() { return shared_address(shared_memory()); }
@@ -190,9 +206,6 @@ class ForwardTile {
     if constexpr (keeps_stage_in_memory) kept_stage() = 0;
     KvTile tile = posted(0);
     if (tile.first_key < 0) return;
-    load_tile(tile, 0);
-    if (is_scout()) post_next(1);
-    fold_sign_of_scale();
     while (true) {
       if constexpr (keeps_stage_in_memory) stage = kept_stage();
       wait_for_copies();
@@ -217,9 +230,6 @@ class ForwardTile {
     int slot = 0;
     KvTile tile = posted(0);
     if (tile.first_key < 0) return;
-    load_tile(tile, 0);
-    if (is_scout()) post_next(1);
-    fold_sign_of_scale();
     while (true) {
       wait_for_copies();
       __syncthreads();
@@ -237,7 +247,8 @@ class ForwardTile {
     using M = MaskedShape<Plan, Mods>;
     if constexpr (M::step_keys == S::step_keys) {
       visit_steps<S, true>(tile, stage);
-    } else if (tile.steps != 0 || (speculative && shared_state().careful)) {
+    } else if (tile.steps != 0 ||
+               (speculative && (shared_state().careful || (!tests_each_step && !softmax_.may_speculate())))) {
       visit_steps<M, true>(tile, stage);
     } else {
       visit_steps<S, false>(tile, stage);
@@ -284,7 +295,12 @@ class ForwardTile {
 
   template <class Step, bool judged>
   __forceinline__ void finish_step(Scores<Step>& s, const ValueLaneAddress<Step>& v, int step_first) {
-    if (judged || !speculative || !softmax_.may_speculate()) softmax_.raise_origins(s, o_);
+    if (judged || !speculative || (tests_each_step && !softmax_.may_speculate())) softmax_.raise_origins(s, o_);
+    // Never taken, but not to the assembler: with nothing between the products it holds values of V beside all of the
+    // scores, and spills.
+    constexpr bool may_spill = Mods::mask_kind == MaskKind::none || (!Mods::has_score_mod && sizeof(Uniform) > 1);
+    constexpr bool divides_products = speculative && !judged && !tests_each_step && may_spill;
+    if (divides_products && __any_sync(0xffffffffu, opaque_zero())) return;
     softmax_.exponentials(s);
     const Probabilities<Step> p = to_operand<Plan, Step>(s);
     accumulate<Plan, Step>(o_, p, v, step_first);
@@ -292,10 +308,11 @@ class ForwardTile {
   }
 
   static constexpr bool speculative = Softmax<Plan, Mods, S>::speculative;
+  static constexpr bool tests_each_step = Mods::has_score_mod && StagedLevels<Plan, Mods>::any;
 
   const ForwardArguments& args_;
   const Params& params_;
-  typename Mods::Uniform uniform_;
+  Uniform uniform_;
   ThreadRows<Plan, Mods> rows_;  // for the score mod
   Accumulator<S> o_;
   Softmax<Plan, Mods, S> softmax_;

@@ -26,20 +26,29 @@ struct StagedLevels {
     return reinterpret_cast<uint32*>(shared_memory() + S::diagonal_offset) + buffer * S::diagonal_stage_words;
   }
 
-  // Computes the values of the tile that starts at `first_key`. Indices past the end are clamped: mods never see them.
+  // Of the values of a tile, the column's one for this thread. It is computed before the tile's copies start, to be
+  // there when those are under way: behind them, a load would wait for all of the tile.
+  static constexpr bool early_columns = column_words > 0 && Plan::tile_kv <= S::threads;
+  static __forceinline__ typename Mods::Column own_column(const typename Mods::Params& params,
+                                                          const WorkTile<Mods>& work, int first_key) {
+    const int key = first_key + min(thread_index(), Plan::tile_kv - 1);
+    return Mods::column(params, work.context, work.uniform, min(key, work.context.kv_len - 1));
+  }
+
+  // Computes and stores the values of the tile that starts at `first_key`. Indices past the end are clamped: mods never
+  // see them.
   static __forceinline__ void stage(int buffer, const typename Mods::Params& params, const WorkTile<Mods>& work,
-                                    int first_key) {
+                                    int first_key, const typename Mods::Column& own_column) {
     const TileContext& t = work.context;
-    if constexpr (column_words > 0) {
+    if constexpr (early_columns) {
+      if (thread_index() < Plan::tile_kv) store_column(buffer, thread_index(), own_column);
+    } else if constexpr (column_words > 0) {
       for (int i = threadIdx.x; i < Plan::tile_kv; i += S::threads) {
-        const typename Mods::Column value = Mods::column(params, t, work.uniform, min(first_key + i, t.kv_len - 1));
-        uint32 words[column_words];
-        memcpy(words, &value, sizeof(words));
-#pragma unroll
-        for (int w = 0; w < column_words; ++w) columns(buffer)[w * Plan::tile_kv + i] = words[w];
+        store_column(buffer, i, Mods::column(params, t, work.uniform, min(first_key + i, t.kv_len - 1)));
       }
     }
     if constexpr (diagonal_words > 0) {
+#pragma unroll 1
       for (int i = threadIdx.x; i < differences; i += S::threads) {
         const int difference = work.q_first - first_key + i - (Plan::tile_kv - 1);
         const typename Mods::Diagonal value =
@@ -73,6 +82,16 @@ struct StagedLevels {
       memcpy(&value, words, sizeof(words));
     }
     return value;
+  }
+
+ private:
+  static __forceinline__ void store_column(int buffer, int key, const typename Mods::Column& value) {
+    if constexpr (column_words > 0) {
+      uint32 words[column_words];
+      memcpy(words, &value, sizeof(words));
+#pragma unroll
+      for (int w = 0; w < column_words; ++w) columns(buffer)[w * Plan::tile_kv + key] = words[w];
+    }
   }
 };
 

@@ -62,9 +62,10 @@ struct Softmax {
 
   const float& scale;     // the softmax scale, natural units
   float origin[S::rows];  // what exponents are relative to, log2 units: a recent maximum of the row
-  // Row sums as an accumulator fragment: rows 2i and 2i + 1 in elements 0 and 2 of [i]. Until finish(), those not by
-  // the tensor core are over this thread's keys only.
-  float sum[S::row_tiles][4];
+  // Row sums, of row r in element r % 2 * row_stride of [r / 2]: those by the tensor core as an accumulator fragment,
+  // whose columns are all the same. The others are over this thread's keys only, until finish().
+  static constexpr int row_stride = sums_by_mma ? 2 : 1;
+  float sum[S::row_tiles][2 * row_stride];
 
   __forceinline__ explicit Softmax(const float& scale) : scale(scale) { start(); }
 
@@ -73,7 +74,8 @@ struct Softmax {
     for (int r = 0; r < S::rows; ++r) {
       // Below every score until a row keeps its first key, and finite, so that exponents of -inf stay -inf.
       origin[r] = bounded ? BoundedScores<Plan, Mods>::shift : unset_origin;
-      sum[r / 2][r % 2 * 2] = sum[r / 2][r % 2 * 2 + 1] = 0.0f;
+#pragma unroll
+      for (int column = 0; column < row_stride; ++column) sum[r / 2][r % 2 * row_stride + column] = 0.0f;
     }
   }
 
@@ -148,8 +150,8 @@ struct Softmax {
             s.x[r / 2][j][r % 2 * 2 + 1] -= rise;
           }
         }
-        sum[r / 2][r % 2 * 2] *= rescale;
-        sum[r / 2][r % 2 * 2 + 1] *= rescale;
+#pragma unroll
+        for (int column = 0; column < row_stride; ++column) sum[r / 2][r % 2 * row_stride + column] *= rescale;
 #pragma unroll
         for (int n = 0; n < S::out_tiles; ++n) {
           o.x[r / 2][n][r % 2 * 2] *= rescale;
@@ -173,7 +175,7 @@ struct Softmax {
         }
         if constexpr (!sums_by_mma) {
           sum[i][0] += s.x[i][j][0] + s.x[i][j][1];
-          sum[i][2] += s.x[i][j][2] + s.x[i][j][3];
+          sum[i][1] += s.x[i][j][2] + s.x[i][j][3];
         }
       }
     }
@@ -196,12 +198,12 @@ struct Softmax {
     if constexpr (!sums_by_mma) {
 #pragma unroll
       for (int r = 0; r < S::rows; ++r) {
-        sum[r / 2][r % 2 * 2] = quad_sum(row_sum(r));
+        sum[r / 2][r % 2] = quad_sum(row_sum(r));
       }
     }
   }
 
-  __forceinline__ float row_sum(int r) const { return sum[r / 2][r % 2 * 2]; }
+  __forceinline__ float row_sum(int r) const { return sum[r / 2][r % 2 * row_stride]; }
   // Log2 of the row's sum of exp(score); -inf for a row without keys.
   __forceinline__ float lse_log2(int r) const {
     return row_sum(r) == 0.0f ? -infinity() : log2_approx(row_sum(r)) + origin[r];

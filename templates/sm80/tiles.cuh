@@ -158,8 +158,8 @@ class TileCursor {
   // The next tile, in the order of the work; first_key is negative when there is none. The judgement stands in the loop
   // once, for windows of 32 tiles, for the tiles of a window, and for a masked tile's steps: 32 at a time, one a lane.
   __forceinline__ KvTile next() {
-    CursorState s = load();
     KvTile tile{-1, 0, 0, tile_q};
+    CursorState s = load();
     while (true) {
       const bool of_steps = s.visit != 0, of_tiles = !of_steps && s.windows != 0;
       int q_first = work_.q_first, q_last = work_.q_last, first_key, keys;

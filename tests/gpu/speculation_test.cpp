@@ -42,8 +42,7 @@ class Speculation : public ::testing::TestWithParam<int> {};
 
 TEST_P(Speculation, RisingScoresMatchTheOracle) {
   ATTNC_REQUIRE_GPU();
-  const ScoreMod slope =
-      score_mod([](Score s, Index, Index, Index q, Index kv) { return s + 0.125f * f32(kv - q); });
+  const ScoreMod slope = score_mod([](Score s, Index, Index, Index q, Index kv) { return s + 0.125f * f32(kv - q); });
   const ModCase all_mods[] = {{"identity", {}, {}, {}},
                               {"causal", {}, stock::causal(), {}},
                               {"causal_slope", slope, stock::causal(), {}},
