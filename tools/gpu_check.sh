@@ -3,8 +3,9 @@
 # Checks attnc on this machine's GPU: configures without LLVM, builds, runs the GPU tests on all cores, a quick benchmark and
 # compute-sanitizer's four tools over a small matrix, and prints one table. Exit status 0 only if everything held.
 #
-#   tools/gpu_check.sh [--build DIR] [--programs N] [--jobs N] [--no-sanitizer] [-- CMAKE-ARGUMENTS...]
+#   tools/gpu_check.sh [--build DIR [--built]] [--programs N] [--jobs N] [--no-sanitizer] [-- CMAKE-ARGUMENTS...]
 #
+# --built: DIR holds gpu_test and gpu_bench already, built elsewhere perhaps; what needs no GPU is left out.
 # Needs g++ 12 or newer (or Clang 14), CMake, fmt, GoogleTest, xxHash's header, an NVIDIA driver and NVRTC.
 set -uo pipefail
 
@@ -13,15 +14,17 @@ build="$root/build/gpu"
 programs=512
 jobs=$(nproc)
 sanitizer=1
+built=0
 cmake_arguments=()
 while [ $# -gt 0 ]; do
   case "$1" in
     --build) build=$2; shift 2 ;;
+    --built) built=1; shift ;;
     --programs) programs=$2; shift 2 ;;
     --jobs) jobs=$2; shift 2 ;;
     --no-sanitizer) sanitizer=0; shift ;;
     --) shift; cmake_arguments=("$@"); break ;;
-    *) sed -n '3,8p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+    *) sed -n '3,9p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
   esac
 done
 
@@ -48,16 +51,20 @@ if ! nvidia-smi --query-gpu=name,driver_version --format=csv,noheader >"$logs/de
 fi
 record device ok "$(head -1 "$logs/device.log")"
 
-if ! cmake -S "$root" -B "$build" -DATTNC_CPU=OFF -DATTNC_TOOLS=OFF -DATTNC_BENCHMARKS=OFF -DATTNC_INSTALL=OFF -DATTNC_TESTS=ON \
-    -DCMAKE_BUILD_TYPE=Release "${cmake_arguments[@]}" >"$logs/configure.log" 2>&1; then
-  record configure FAILED "$logs/configure.log"
-  finish
+if [ "$built" = 1 ]; then
+  record build ok "built before"
+else
+  if ! cmake -S "$root" -B "$build" -DATTNC_CPU=OFF -DATTNC_TOOLS=OFF -DATTNC_BENCHMARKS=OFF -DATTNC_INSTALL=OFF -DATTNC_TESTS=ON \
+      -DCMAKE_BUILD_TYPE=Release "${cmake_arguments[@]}" >"$logs/configure.log" 2>&1; then
+    record configure FAILED "$logs/configure.log"
+    finish
+  fi
+  if ! cmake --build "$build" -j "$jobs" --target gpu_test cuda_compile_test cuda_layout_test gpu_bench >"$logs/build.log" 2>&1; then
+    record build FAILED "$(grep -m1 -E 'error|undefined' "$logs/build.log" || echo "$logs/build.log")"
+    finish
+  fi
+  record build ok "without LLVM"
 fi
-if ! cmake --build "$build" -j "$jobs" --target gpu_test cuda_compile_test cuda_layout_test gpu_bench >"$logs/build.log" 2>&1; then
-  record build FAILED "$(grep -m1 -E 'error|undefined' "$logs/build.log" || echo "$logs/build.log")"
-  finish
-fi
-record build ok "without LLVM"
 
 # A cache of its own, so that compiles are real and nothing of the user's is touched.
 ATTNC_CACHE_DIR=$(mktemp -d)
@@ -90,10 +97,12 @@ done
 wait
 gtest_row "gpu tests" "$logs"/gpu_test.*.log
 
-"$build/tests/cuda_compile/cuda_layout_test" >"$logs/layout.log" 2>&1
-gtest_row "layouts and signatures" "$logs/layout.log"
-"$build/tests/cuda_compile/cuda_compile_test" >"$logs/compile.log" 2>&1
-gtest_row "compiles, spills, warnings" "$logs/compile.log"
+if [ "$built" = 0 ]; then
+  "$build/tests/cuda_compile/cuda_layout_test" >"$logs/layout.log" 2>&1
+  gtest_row "layouts and signatures" "$logs/layout.log"
+  "$build/tests/cuda_compile/cuda_compile_test" >"$logs/compile.log" 2>&1
+  gtest_row "compiles, spills, warnings" "$logs/compile.log"
+fi
 
 if "$build/tests/gpu/gpu_bench" >"$logs/bench.log" 2>&1; then
   cat "$logs/bench.log"
@@ -107,12 +116,18 @@ if [ "$sanitizer" = 1 ]; then
   else
     # Small problems that meet every kind of kernel: both families, tables, split keys, captured buffers, unaligned rows.
     filter='*Sanitized*'
+    running=()
     for tool in memcheck racecheck synccheck initcheck; do
       options=()
       # A query about a host pointer answers with an error code; that is how it is told apart from device memory.
       [ "$tool" = memcheck ] && options=(--report-api-errors no)
-      if compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 "$build/tests/gpu/gpu_test" --gtest_filter="$filter" \
-          >"$logs/$tool.log" 2>&1 && grep -q '^\[  PASSED  \] [1-9]' "$logs/$tool.log"; then
+      compute-sanitizer --tool "$tool" "${options[@]}" --error-exitcode 9 "$build/tests/gpu/gpu_test" --gtest_filter="$filter" \
+        >"$logs/$tool.log" 2>&1 &
+      running+=("$tool $!")
+    done
+    for pair in "${running[@]}"; do
+      tool=${pair% *}
+      if wait "${pair#* }" && grep -q '^\[  PASSED  \] [1-9]' "$logs/$tool.log"; then
         record "$tool" ok "$(grep -m1 -o 'ERROR SUMMARY.*\|RACECHECK SUMMARY.*' "$logs/$tool.log")"
       else
         record "$tool" FAILED "$logs/$tool.log"

@@ -180,7 +180,7 @@ class Consumer {
   __device__ __forceinline__ WorkNotice await_work() {
     for (;; q_.advance()) {
       barrier_wait(shared_.q_full(q_.stage), q_.phase);
-      const WorkNotice work = *shared_.work(q_.stage);
+      const WorkNotice work = read_notice(shared_.work(q_.stage));
       if (work.q_tile < 0 || work.has_tiles) return work;
       release(shared_.q_empty(q_.stage));
       write_empty_rows<Plan>(args_, work.batch, work.head,

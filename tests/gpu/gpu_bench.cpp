@@ -107,7 +107,25 @@ double document_share(int tokens) {
   return share;
 }
 
-void run(const Variant& variant, int B, int H, int S, int D, DeviceTimer& timer) {
+/// q, k, v and out of one shape, for all its variants.
+struct Tensors {
+  Tensors(int b, int h, int s, int d)
+      : batch(b),
+        heads(h),
+        tokens(s),
+        head_dim(d),
+        bytes(static_cast<std::size_t>(b * h) * static_cast<std::size_t>(s * d) * 2),
+        q(random_bf16(bytes / 2, 1)),
+        k(random_bf16(bytes / 2, 2)),
+        v(random_bf16(bytes / 2, 3)),
+        out(bytes) {}
+  int batch, heads, tokens, head_dim;
+  std::size_t bytes;
+  DeviceBytes q, k, v, out;
+};
+
+void run(const Variant& variant, const Tensors& tensors, DeviceTimer& timer) {
+  const int B = tensors.batch, H = tensors.heads, S = tensors.tokens, D = tensors.head_dim;
   const Stream stream;
   const ProblemSpec spec{.dtype = DType::bf16,
                          .batch = B,
@@ -118,10 +136,6 @@ void run(const Variant& variant, int B, int H, int S, int D, DeviceTimer& timer)
                          .head_dim = D,
                          .head_dim_v = D};
   const Attention attention = make_attention(variant.mods, spec, Device::cuda());
-  const std::size_t elements = static_cast<std::size_t>(B) * static_cast<std::size_t>(H) * static_cast<std::size_t>(S) *
-                               static_cast<std::size_t>(D);
-  const DeviceBytes q(random_bf16(elements, 1)), k(random_bf16(elements, 2)), v(random_bf16(elements, 3)),
-      out(elements * 2);
   const auto view = [&](const DeviceBytes& bytes) {
     return TensorView(static_cast<void*>(bytes.data()), DType::bf16, {B, H, S, D});
   };
@@ -148,8 +162,9 @@ void run(const Variant& variant, int B, int H, int S, int D, DeviceTimer& timer)
     mask = BlockMask::create(variant.mods.mask, 1, 1, S, S, mask_options);
     options.block_mask = &mask;
   }
-  const double ms =
-      timer.median_ms(stream, 10, [&] { attention.forward(view(q), view(k), view(v), view(out), options); });
+  const double ms = timer.median_ms(stream, 10, [&] {
+    attention.forward(view(tensors.q), view(tensors.k), view(tensors.v), view(tensors.out), options);
+  });
   const double flop = 4.0 * B * H * static_cast<double>(S) * S * D * variant.share;
   attnc::print(stdout, "{:<24} D={:<4} B={} H={} S={:<6} {:8.3f} ms {:7.0f} TFLOP/s\n", variant.name, D, B, H, S, ms,
                flop / ms / 1e9);
@@ -204,13 +219,16 @@ int bench(const std::string& wanted) {
        document_share(8192) / 2},
       {"window, parameter", {"", {}, stock::sliding_window(param("window", 1024)), {}}, window_share},
   };
-  for (const int D : {64, 128})
+  for (const int D : {64, 128}) {
+    const Tensors tensors(2, 16, 8192, D);
     for (const Variant& variant : variants)
-      if (variant.name.find(wanted) != std::string::npos) run(variant, 2, 16, 8192, D, timer);
+      if (variant.name.find(wanted) != std::string::npos) run(variant, tensors, timer);
+  }
   if (!wanted.empty()) return 0;
-  run(variants[0], 2, 8, 8192, 256, timer);
-  run({"neighborhood 56, 5", {"", {}, stock::neighborhood(56, 5), {}}}, 8, 12, 3136, 64, timer);
-  run(variants[3], 8, 12, 3136, 64, timer);
+  run(variants[0], Tensors(2, 8, 8192, 256), timer);
+  const Tensors image(8, 12, 3136, 64);
+  run({"neighborhood 56, 5", {"", {}, stock::neighborhood(56, 5), {}}}, image, timer);
+  run(variants[3], image, timer);
   return 0;
 }
 
