@@ -176,6 +176,18 @@ class Consumer {
     return work.q_tile * Layout::tile_q + thread_row_;
   }
 
+  // Read by the lane that will give the slot back, for all of its warp: so the producer's next write is ordered after
+  // the read by the barrier between the two threads alone, which racecheck can follow.
+  static __device__ __forceinline__ WorkNotice read_notice(const WorkNotice* notice) {
+    WorkNotice work{};
+    if (lane() == 0) work = *notice;
+    work.batch = __shfl_sync(0xffffffffu, work.batch, 0);
+    work.head = __shfl_sync(0xffffffffu, work.head, 0);
+    work.q_tile = __shfl_sync(0xffffffffu, work.q_tile, 0);
+    work.has_tiles = __shfl_sync(0xffffffffu, work.has_tiles, 0);
+    return work;
+  }
+
   // The next work tile that has any kv tile; the rows of those that have none are written on the way.
   __device__ __forceinline__ WorkNotice await_work() {
     for (;; q_.advance()) {
