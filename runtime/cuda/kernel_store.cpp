@@ -26,12 +26,6 @@ bool logs_to_stderr(std::string_view category) {
   return false;
 }
 
-/// ptxas 12.9 and 13.0 overwrite the stack pointer in some warp-specialised kernels that have a stack
-/// (templates/sm90/README.md). None of ours is meant to have one.
-bool may_have_lost_its_stack(const LoadedKernel& kernel) {
-  return kernel.plan().family == plan::KernelFamily::sm90 && kernel.local_bytes() > 0;
-}
-
 }  // namespace
 
 void log(const VariantSpec& spec, std::string_view category, const std::string& message) {
@@ -86,16 +80,20 @@ BuiltKernel KernelStore::build(const KernelSource& source, const plan::Target& t
 std::unique_ptr<LoadedKernel> KernelStore::make(const KernelChoice& choice) {
   KernelRequest request = make_request(spec_, choice, device_.target);
   std::unique_ptr<LoadedKernel> kernel = build_and_load(request);
+  // ptxas 12.9 and 13.0 overwrite the stack pointer in some warp-specialised kernels that have a stack
+  // (templates/sm90/README.md). Another kernel takes their place.
   const auto give_way = [&](std::string_view to) {
     log(spec_, "plan",
-        attnc::format("the Hopper kernel wants a stack of {} bytes a thread; {} instead", kernel->local_bytes(), to));
+        attnc::format("the compiler lost the stack of the Hopper kernel ({} bytes a thread); {} instead",
+                      kernel->local_bytes(), to));
     kernel = build_and_load(request);
   };
-  if (may_have_lost_its_stack(*kernel)) {
+  const auto is_lost = [&] { return kernel->plan().family == plan::KernelFamily::sm90 && kernel->loses_stack(); };
+  if (is_lost()) {
     request.small_tiles = true;
     give_way("small tiles");
   }
-  if (may_have_lost_its_stack(*kernel)) {
+  if (is_lost()) {
     request.tensor_maps = request.bit_mask = false;
     give_way("the portable kernel");
   }

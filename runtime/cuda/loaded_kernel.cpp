@@ -3,6 +3,7 @@
 
 #include "compiler/cuda/source.h"
 #include "dsl/error.h"
+#include "runtime/cuda/cubin.h"
 #include "runtime/cuda/nvtx.h"
 
 #include "dsl/format.h"
@@ -45,6 +46,11 @@ std::unique_ptr<LoadedKernel> LoadedKernel::load(std::string_view cubin, const p
         "reserving shared memory for a kernel");
   check(api.kernel_get_attribute(&loaded->local_bytes_, CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES, forward, device.handle),
         "asking for a kernel's stack");
+  constexpr int writes_of_a_prologue = 2;
+  if (loaded->local_bytes_ > 0) {
+    const int writes = count_stack_pointer_writes(cubin, forward_entry);
+    loaded->loses_stack_ = writes < 0 || writes > writes_of_a_prologue;
+  }
   // The driver otherwise loads on the first launch, which may be under capture.
   check(api.kernel_get_function(&loaded->forward_, forward), "loading a kernel into the context");
   loaded->forward_ = reinterpret_cast<CUfunction>(forward);  // usable in every context, unlike the CUfunction

@@ -30,6 +30,8 @@ class LoadedKernel {
   CUfunction forward() const { return forward_; }
   /// Stack of a thread of forward(): arrays and spilled registers.
   int local_bytes() const { return local_bytes_; }
+  /// Whether forward() has a stack and overwrites the pointer to it (cubin.h): it must not run.
+  bool loses_stack() const { return loses_stack_; }
   CUfunction combine() const { return combine_; }  ///< null where the family has none
 
  private:
@@ -39,6 +41,7 @@ class LoadedKernel {
   CUlibrary library_ = nullptr;
   CUfunction forward_ = nullptr;
   int local_bytes_ = 0;
+  bool loses_stack_ = false;
   CUfunction combine_ = nullptr;
 };
 

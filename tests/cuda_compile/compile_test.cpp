@@ -86,7 +86,7 @@ std::string problem_of(const Job& job) {
     if (usage.spill_store_bytes + usage.spill_load_bytes > spill_limit_bytes(job) + classifier_spill_bytes(source))
       problem += attnc::format("{} bytes of spill stores, {} of loads, {} registers; ", usage.spill_store_bytes,
                                usage.spill_load_bytes, usage.registers);
-    // The runtime uses another kernel then (KernelStore::make says why).
+    // ptxas may lose it (runtime/cuda/cubin.h).
     if (source.plan.family == plan::KernelFamily::sm90 && usage.stack_bytes > 0)
       problem += attnc::format("{} bytes of stack; ", usage.stack_bytes);
     if (source.plan.smem_bytes + usage.static_smem_bytes > job.request.target.smem_limit_bytes)

@@ -7,7 +7,6 @@
 #include <limits>
 #include <random>
 
-#include "runtime/cuda/device.h"
 #include "tests/gpu/gpu_runner.h"
 
 namespace attnc::testing {
@@ -127,24 +126,17 @@ INSTANTIATE_TEST_SUITE_P(All, GpuFunctions,
                                   std::string(name(std::get<1>(info.param)));
                          });
 
-// CUDA's own sine keeps an array in local memory, which no kernel for Hopper may have: another kernel takes over.
-TEST(GpuFunctionsOnHopper, AKernelWithAStackIsNotUsed) {
+// CUDA's own sine keeps an array in local memory, which ptxas has been seen to lose in kernels for Hopper.
+TEST(GpuStack, LeavesPreciseFunctionsRight) {
   ATTNC_REQUIRE_GPU();
-  if (cuda::device_info(0).target.arch != 90) GTEST_SKIP() << "this device runs the portable kernel alone";
   const ModCase mods{"precise_sine", score_mod("sin(score)"), {}, {}};
   Problem problem({.dtype = DType::bf16, .batch = 2, .q_heads = 4, .kv_heads = 4, .q_len = 700, .kv_len = 700});
   AttentionOptions options = counting_options(mods, problem.spec, std::make_shared<std::atomic<int>>(0));
   options.precise = true;
-  std::string plans;
-  options.log = [&plans](std::string_view category, std::string_view message) {
-    if (category == "plan") plans.append(message).append("\n");
-  };
   const Attention attention(options);
   GpuRunner runner;
   runner.forward(attention, problem, mods, nullptr);
   EXPECT_EQ(problem.check(mods.score, mods.mask), "");
-  EXPECT_NE(plans.find("wants a stack of"), std::string::npos) << plans;
-  EXPECT_NE(plans.find("family=sm80"), std::string::npos) << plans;
 }
 
 }  // namespace
