@@ -28,7 +28,11 @@ std::optional<std::string_view> section(std::string_view elf, const std::string&
   const auto table = read<std::uint64_t>(elf, 0x28);
   const auto entry_bytes = read<std::uint16_t>(elf, 0x3a), count = read<std::uint16_t>(elf, 0x3c),
              names_index = read<std::uint16_t>(elf, 0x3e);
-  if (elf.substr(0, 4) != "\x7f" "ELF" || !table || !entry_bytes || !count || !names_index) return std::nullopt;
+  if (elf.substr(0, 4) !=
+          "\x7f"
+          "ELF" ||
+      !table || !entry_bytes || !count || !names_index)
+    return std::nullopt;
   const auto body = [&](std::uint64_t index) -> std::optional<std::string_view> {
     const std::uint64_t header = *table + index * *entry_bytes;
     const auto offset = read<std::uint64_t>(elf, header + 0x18), size = read<std::uint64_t>(elf, header + 0x20);
@@ -38,7 +42,8 @@ std::optional<std::string_view> section(std::string_view elf, const std::string&
   if (!names) return std::nullopt;
   for (std::uint64_t i = 0; i < *count; ++i) {
     const auto at = read<std::uint32_t>(elf, *table + i * *entry_bytes);
-    if (at && *at <= names->size() && names->substr(*at, name.size() + 1) == std::string_view(name.c_str(), name.size() + 1))
+    if (at && *at <= names->size() &&
+        names->substr(*at, name.size() + 1) == std::string_view(name.c_str(), name.size() + 1))
       return body(i);
   }
   return std::nullopt;

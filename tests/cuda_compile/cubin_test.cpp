@@ -61,12 +61,15 @@ TEST(Cubin, OneMoreWriteIsCounted) {
 
 TEST(Cubin, WhatIsNotFoundIsSaid) {
   EXPECT_EQ(count_stack_pointer_writes("", "entry"), -1);
-  EXPECT_EQ(count_stack_pointer_writes("no ELF at all, but long enough for the header of one, which has 64 bytes and more", "entry"), -1);
+  EXPECT_EQ(count_stack_pointer_writes(
+                "no ELF at all, but long enough for the header of one, which has 64 bytes and more", "entry"),
+            -1);
   if (!has_nvrtc()) GTEST_SKIP() << "no NVRTC";
   const std::string cubin = compiled(true, "sm_90a").cubin;
   EXPECT_EQ(count_stack_pointer_writes(cubin, "another"), -1);
   // Whatever is cut off, nothing is read beyond the end.
-  for (std::size_t bytes = 0; bytes < cubin.size(); bytes += 37) count_stack_pointer_writes(cubin.substr(0, bytes), "entry");
+  for (std::size_t bytes = 0; bytes < cubin.size(); bytes += 37)
+    count_stack_pointer_writes(cubin.substr(0, bytes), "entry");
 }
 
 }  // namespace
