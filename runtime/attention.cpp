@@ -2,7 +2,6 @@
 #include "runtime/attention.h"
 
 #include <limits>
-#include <mutex>
 
 #include "compiler/bounds/bounds.h"
 #include "compiler/ir/half.h"
@@ -10,6 +9,7 @@
 #include "compiler/ir/print.h"
 #include "compiler/passes/passes.h"
 #include "dsl/format.h"
+#include "dsl/once.h"
 #include "runtime/backend.h"
 #include "runtime/cuda/nvtx.h"
 #include "runtime/validate.h"
@@ -52,12 +52,12 @@ struct Attention::Impl {
   AttentionOptions options;
   ir::Program declared;  // as the user wrote it
   VariantSpec spec;
-  mutable std::once_flag made;
+  mutable Once made;
   mutable std::unique_ptr<Backend> made_backend;
 
   /// Made on first use: explaining a GPU variant needs no GPU.
   Backend& backend() const {
-    std::call_once(made, [this] { made_backend = make_backend(spec); });
+    made.run([this] { made_backend = make_backend(spec); });
     return *made_backend;
   }
 };

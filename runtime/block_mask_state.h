@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "dsl/once.h"
 #include "runtime/backend.h"
 #include "runtime/block_mask.h"
 #include "runtime/cuda/device_mask.h"
@@ -74,7 +75,7 @@ struct BlockMaskHostSide {
   std::int64_t full_blocks = 0, partial_blocks = 0;
   BlockSide kv, q;
   std::shared_ptr<void> device_copy;
-  std::once_flag rows_once, kv_once, q_once, device_once;
+  Once rows_once, kv_once, q_once, device_once;
 };
 
 struct BlockMask::State {

@@ -94,7 +94,7 @@ BlockRows rows_from_bits(const cuda::DeviceMaskContents& contents, const cuda::D
 }  // namespace
 
 const BlockMaskHostSide& BlockMask::State::view() const {
-  std::call_once(host->rows_once, [this] {
+  host->rows_once.run([this] {
     if (built != nullptr) {
       const cuda::DeviceMaskContents contents = built->download();
       const cuda::DeviceMaskSpec& spec = built->spec();
@@ -113,14 +113,13 @@ const BlockMaskHostSide& BlockMask::State::view() const {
 }
 
 const BlockSide& BlockMask::State::kv_tables() const {
-  std::call_once(host->kv_once, [this] { host->kv = by_row(rows()); });
+  host->kv_once.run([this] { host->kv = by_row(rows()); });
   return host->kv;
 }
 
 const BlockSide& BlockMask::State::q_tables() const {
-  std::call_once(host->q_once, [this] {
-    host->q = by_column(rows(), static_cast<std::int64_t>(batch) * heads, q_blocks(), kv_blocks());
-  });
+  host->q_once.run(
+      [this] { host->q = by_column(rows(), static_cast<std::int64_t>(batch) * heads, q_blocks(), kv_blocks()); });
   return host->q;
 }
 
@@ -163,7 +162,7 @@ std::span<const BlockRun> BlockMaskAccess::row_runs(const BlockMask& mask, int b
 std::shared_ptr<void> BlockMaskAccess::device_copy(const BlockMask& mask,
                                                    const std::function<std::shared_ptr<void>()>& make) {
   BlockMaskHostSide& host = *mask.state_->host;
-  std::call_once(host.device_once, [&] { host.device_copy = make(); });
+  host.device_once.run([&] { host.device_copy = make(); });
   return host.device_copy;
 }
 

@@ -10,6 +10,7 @@
 
 #include "compiler/bounds/bounds.h"
 #include "compiler/ir/half.h"
+#include "dsl/once.h"
 
 namespace attnc::bounds {
 namespace {
@@ -155,7 +156,7 @@ struct HostBufferRanges::State {
     auto operator<=>(const Key&) const = default;
   };
   struct Built {
-    std::once_flag once;
+    Once once;
     std::unique_ptr<Line> line;
   };
 
@@ -176,7 +177,7 @@ struct HostBufferRanges::State {
         built = &found->second;
       }
     }
-    std::call_once(built->once, [&] {
+    built->once.run([&] {
       std::int64_t offset = 0;
       for (std::size_t d = 0; d < buffer.shape.size(); ++d)
         if (static_cast<int>(d) != key.dimension) offset += key.index[d] * buffer.stride_elems[d];

@@ -5,11 +5,11 @@
 
 #include <atomic>
 #include <cstddef>
-#include <mutex>
 #include <new>
 #include <optional>
 
 #include "dsl/format.h"
+#include "dsl/once.h"
 #include "runtime/backend.h"
 #include "runtime/cpu/bindings_abi.h"
 #include "runtime/cpu/cpu_kernel.h"
@@ -92,7 +92,7 @@ class CpuBackend final : public Backend {
 
  private:
   const CpuKernel& kernel() {
-    std::call_once(compiled_, [this] { kernel_ = CpuKernel::get(recipe_, *cache_, log_); });
+    compiled_.run([this] { kernel_ = CpuKernel::get(recipe_, *cache_, log_); });
     return kernel_;
   }
 
@@ -151,7 +151,7 @@ class CpuBackend final : public Backend {
   ScratchPool scratch_;
   LogCallback log_;
   std::optional<KernelCache> cache_;
-  std::once_flag compiled_;
+  Once compiled_;
   CpuKernel kernel_;
 };
 

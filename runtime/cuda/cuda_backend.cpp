@@ -3,11 +3,11 @@
 
 #include <algorithm>
 #include <future>
-#include <mutex>
 #include <optional>
 
 #include "compiler/plan/tile_plan.h"
 #include "dsl/format.h"
+#include "dsl/once.h"
 #include "runtime/backend.h"
 #include "runtime/cuda/block_tables.h"
 #include "runtime/cuda/device.h"
@@ -175,7 +175,7 @@ class CudaBackend final : public Backend {
   };
 
   Live& live() {
-    std::call_once(once_, [this] { live_.emplace(spec_, device_info(spec_.device.index)); });
+    once_.run([this] { live_.emplace(spec_, device_info(spec_.device.index)); });
     return *live_;
   }
 
@@ -198,7 +198,7 @@ class CudaBackend final : public Backend {
 
   const VariantSpec spec_;
   const MaskIdentity mask_;
-  std::once_flag once_;
+  Once once_;
   std::optional<Live> live_;
 };
 

@@ -58,7 +58,7 @@ KernelRequest make_request(const VariantSpec& spec, const KernelChoice& choice, 
 KernelStore::KernelStore(const VariantSpec& spec, const DeviceInfo& device) : spec_(spec), device_(device) {}
 
 KernelCache& KernelStore::cache() {
-  std::call_once(cache_once_, [this] {
+  cache_once_.run([this] {
     KernelCacheOptions options;
     options.directory = spec_.cache_dir;
     options.on_warning = [this](std::string_view message) { log(spec_, "cache", std::string(message)); };
@@ -138,15 +138,14 @@ const LoadedKernel& KernelStore::get(const KernelChoice& choice) {
   if (slot.owned == nullptr) {
     slot.owned = make(choice);
     if (slot.owned->plan().family == plan::KernelFamily::sm90 && slot.owned->plan().longest_first) {
-      std::call_once(counters_once_, [this] {
+      counters_once_.run([this] {
         counters_.emplace();
         counters_ready_.store(&*counters_, std::memory_order_release);
       });
     }
     if (!slot.owned->layout().extrema.empty()) {
-      std::call_once(tables_once_, [this] {
-        tables_ = TableKernels::get(extrema_purpose(spec_.program), device_, spec_.cache_dir, spec_.log);
-      });
+      tables_once_.run(
+          [this] { tables_ = TableKernels::get(extrema_purpose(spec_.program), device_, spec_.cache_dir, spec_.log); });
     }
     slot.loaded.store(slot.owned.get(), std::memory_order_release);
   }

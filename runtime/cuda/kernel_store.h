@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "compiler/cuda/kernel_source.h"
+#include "dsl/once.h"
 #include "runtime/backend.h"
 #include "runtime/cache/kernel_cache.h"
 #include "runtime/cuda/loaded_kernel.h"
@@ -62,13 +63,13 @@ class KernelStore {
   const VariantSpec& spec_;
   const DeviceInfo& device_;
   std::array<Slot, KernelChoice::count> slots_;
-  std::once_flag counters_once_;
+  Once counters_once_;
   std::optional<TileCounters> counters_;
   std::atomic<TileCounters*> counters_ready_{nullptr};
-  std::once_flag tables_once_;
+  Once tables_once_;
   std::shared_ptr<const TableKernels> tables_;  // set before any kernel that needs it can be found
   StreamScratch scratch_;
-  std::once_flag cache_once_;
+  Once cache_once_;
   std::optional<KernelCache> cache_;
 };
 

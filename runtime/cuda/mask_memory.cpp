@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/cuda/mask_memory.h"
+#include "dsl/once.h"
 
 #include <array>
-#include <mutex>
 
 namespace attnc::cuda {
 namespace {
@@ -12,13 +12,13 @@ namespace {
 CUmemoryPool pool_of(CUdevice device, int ordinal) {
   static constexpr int max_devices = 64;
   struct Slot {
-    std::once_flag once;
+    Once once;
     CUmemoryPool pool = nullptr;
   };
   static std::array<Slot, max_devices> slots;
   if (ordinal < 0 || ordinal >= max_devices) return nullptr;
   Slot& slot = slots[static_cast<std::size_t>(ordinal)];
-  std::call_once(slot.once, [&] {
+  slot.once.run([&] {
     CUmemPoolProps props;
     props.location_id = device;
     CUmemoryPool pool = nullptr;
