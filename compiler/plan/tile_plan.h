@@ -22,7 +22,7 @@ struct Problem {
   int kv_block = 128;        ///< with a table: keys per block, a multiple of 16
   int vector_bytes = 16;     ///< every row of q, k, v and out starts at a multiple of it: 16, 8, 4 or 2
   bool tensor_maps = true;   ///< q, k and v (and the table's blocks of q) suit the bulk tensor copy engine (sm90)
-  bool small_tiles = false;  ///< of the Hopper kernel: the plan it gets otherwise wants a stack
+  bool small_tiles = false;  ///< of the Hopper kernel: the compiler loses the stack of the plan it gets otherwise
   cuda::ModsTraits mods;
 };
 

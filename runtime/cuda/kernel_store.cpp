@@ -79,34 +79,36 @@ BuiltKernel KernelStore::build(const KernelSource& source, const plan::Target& t
 
 std::unique_ptr<LoadedKernel> KernelStore::make(const KernelChoice& choice) {
   KernelRequest request = make_request(spec_, choice, device_.target);
-  std::unique_ptr<LoadedKernel> kernel = build_and_load(request);
+  std::unique_ptr<LoadedKernel> kernel = build_and_load(request, true);
   // ptxas 12.9 and 13.0 overwrite the stack pointer in some warp-specialised kernels that have a stack
   // (templates/sm90/README.md). Another kernel takes their place.
-  const auto give_way = [&](std::string_view to) {
-    log(spec_, "plan",
+  const auto give_way = [&](std::string_view to, bool may_be_tuned) {
+    log(spec_, "compile",
         attnc::format("the compiler lost the stack of the Hopper kernel ({} bytes a thread); {} instead",
                       kernel->local_bytes(), to));
-    kernel = build_and_load(request);
+    kernel = build_and_load(request, may_be_tuned);
   };
   const auto is_lost = [&] { return kernel->plan().family == plan::KernelFamily::sm90 && kernel->loses_stack(); };
+  if (is_lost()) give_way("the planner's own plan", false);
   if (is_lost()) {
     request.small_tiles = true;
-    give_way("small tiles");
+    give_way("small tiles", true);
   }
   if (is_lost()) {
     request.tensor_maps = request.bit_mask = false;
-    give_way("the portable kernel");
+    give_way("the portable kernel", true);
   }
   return kernel;
 }
 
-std::unique_ptr<LoadedKernel> KernelStore::build_and_load(KernelRequest request) {
+std::unique_ptr<LoadedKernel> KernelStore::build_and_load(KernelRequest request, bool may_be_tuned) {
   const auto signature_of = [&] {
     return make_signature(spec_.program, request, nvrtc().version_text(), compile_options(request.target));
   };
   std::string signature = signature_of();
   const TunedVariant variant{spec_.program, request, device_.name, device_.multiprocessors};
-  if (const std::optional<plan::TilePlan> tuned = find_tuned_plan(cache(), variant, signature)) {
+  if (const std::optional<plan::TilePlan> tuned =
+          may_be_tuned ? find_tuned_plan(cache(), variant, signature) : std::nullopt) {
     request.plan = *tuned;
     signature = signature_of();
   }

@@ -49,7 +49,7 @@ class KernelStore {
 
  private:
   std::unique_ptr<LoadedKernel> make(const KernelChoice& choice);
-  std::unique_ptr<LoadedKernel> build_and_load(KernelRequest request);
+  std::unique_ptr<LoadedKernel> build_and_load(KernelRequest request, bool may_be_tuned);
   BuiltKernel build(const KernelSource& source, const plan::Target& target) const;
   KernelCache& cache();
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/cuda/mask_memory.h"
-#include "dsl/once.h"
 
 #include <array>
+
+#include "dsl/once.h"
 
 namespace attnc::cuda {
 namespace {

@@ -151,10 +151,13 @@ class Producer {
       copy_k(tile, !has_after, kv_head, work.batch);
       copy_v(v_row, kv_head, work.batch);
     }
-    if constexpr (!looks_ahead) copy_v(tile.first_kv, kv_head, work.batch);
-    pending_v_ = tile.first_kv;
-    pending_head_ = kv_head;
-    pending_batch_ = work.batch;
+    if constexpr (looks_ahead) {
+      pending_v_ = tile.first_kv;
+      pending_head_ = kv_head;
+      pending_batch_ = work.batch;
+    } else {
+      copy_v(tile.first_kv, kv_head, work.batch);
+    }
   }
 
   // The last V of a work tile has to wait for its slot: time in which the next work tile's lists are read, or its first

@@ -14,6 +14,7 @@
 #include "dsl/format.h"
 #include "dsl/stock.h"
 #include "runtime/cuda/compile.h"
+#include "runtime/cuda/cubin.h"
 #include "runtime/cuda/nvrtc_api.h"
 #include "tests/support/mod_cases.h"
 
@@ -86,9 +87,8 @@ std::string problem_of(const Job& job) {
     if (usage.spill_store_bytes + usage.spill_load_bytes > spill_limit_bytes(job) + classifier_spill_bytes(source))
       problem += attnc::format("{} bytes of spill stores, {} of loads, {} registers; ", usage.spill_store_bytes,
                                usage.spill_load_bytes, usage.registers);
-    // ptxas may lose it (runtime/cuda/cubin.h).
-    if (source.plan.family == plan::KernelFamily::sm90 && usage.stack_bytes > 0)
-      problem += attnc::format("{} bytes of stack; ", usage.stack_bytes);
+    if (usage.stack_bytes > 0 && cuda::count_stack_pointer_writes(compiled.cubin, cuda::forward_entry) > 2)
+      problem += attnc::format("{} bytes of stack, which is lost; ", usage.stack_bytes);
     if (source.plan.smem_bytes + usage.static_smem_bytes > job.request.target.smem_limit_bytes)
       problem += attnc::format("{} bytes of shared memory, the limit is {}; ",
                                source.plan.smem_bytes + usage.static_smem_bytes, job.request.target.smem_limit_bytes);
