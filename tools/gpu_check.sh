@@ -28,6 +28,14 @@ while [ $# -gt 0 ]; do
   esac
 done
 
+if [ "$built" = 1 ]; then
+  for program in gpu_test gpu_bench; do
+    [ -x "$build/tests/gpu/$program" ] && continue
+    echo "gpu_check.sh: --built: $build/tests/gpu/$program is no program; build it, or leave --built out" >&2
+    exit 2
+  done
+fi
+
 rows=()
 failed=0
 # record NAME STATUS DETAIL

@@ -1,41 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // A consumer warpgroup: 64 query rows through all their kv tiles, work tile after work tile.
 //
-// The scores of tile n and the values of tile n-1 are issued together, also from one work tile to the next. Named
-// barriers let the warpgroups take turns at issuing, so that one's softmax runs under the others' products
-// (FlashAttention-3 calls it ping-pong).
+// The scores of tile n and the values of tile n-1 are issued together, also from one work tile to the next, in turns
+// with the other warpgroups (turns.cuh).
 #pragma once
 
 #include "sm90/bias.cuh"
 #include "sm90/epilogue.cuh"
 #include "sm90/producer.cuh"
 #include "sm90/scores.cuh"
+#include "sm90/turns.cuh"
 
 namespace attnc::sm90 {
 
-// Named barriers of the turns, one for each warpgroup, after the producer's.
-inline constexpr int first_turn_barrier = producer_named_barrier + 1;
 // One for each warpgroup's own use.
 inline constexpr int first_own_barrier = first_turn_barrier + 3;
-
-template <class Plan>
-class Turns {
- public:
-  __device__ __forceinline__ explicit Turns(int warpgroup) : warpgroup_(warpgroup) {
-    if (enabled && warpgroup == Plan::consumer_warpgroups - 1) pass();
-  }
-  __device__ __forceinline__ void take() const {
-    if constexpr (enabled) named_barrier_sync(first_turn_barrier + warpgroup_, 2 * warpgroup_threads);
-  }
-  __device__ __forceinline__ void pass() const {
-    const int next = warpgroup_ + 1 == Plan::consumer_warpgroups ? 0 : warpgroup_ + 1;
-    if constexpr (enabled) named_barrier_arrive(first_turn_barrier + next, 2 * warpgroup_threads);
-  }
-
- private:
-  static constexpr bool enabled = Plan::ping_pong && Plan::consumer_warpgroups > 1;
-  int warpgroup_;
-};
 
 template <class Plan, class Mods>
 class Consumer {

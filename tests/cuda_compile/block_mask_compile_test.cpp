@@ -13,23 +13,14 @@
 #include "dsl/stock.h"
 #include "runtime/cuda/block_mask_arguments.h"
 #include "runtime/cuda/compile.h"
-#include "runtime/cuda/nvrtc_api.h"
 #include "tests/support/mod_cases.h"
+#include "tests/support/nvrtc.h"
 #include "tests/support/random_mod.h"
 
 namespace attnc::testing {
 namespace {
 
 constexpr const char* targets[] = {"sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a", "sm_120a"};
-
-bool has_nvrtc() {
-  try {
-    cuda::nvrtc();
-    return true;
-  } catch (const Error&) {
-    return false;
-  }
-}
 
 ir::Program program_of(const MaskMod& mask) { return passes::canonicalize(ir::lower({}, mask)); }
 

@@ -15,8 +15,8 @@
 #include "dsl/stock.h"
 #include "runtime/cuda/compile.h"
 #include "runtime/cuda/cubin.h"
-#include "runtime/cuda/nvrtc_api.h"
 #include "tests/support/mod_cases.h"
+#include "tests/support/nvrtc.h"
 
 namespace attnc::testing {
 namespace {
@@ -40,16 +40,6 @@ const std::vector<std::pair<int, int>> dims = {{16, 16},   {32, 32},   {40, 40},
 const std::vector<DType> dtypes = {DType::bf16, DType::f16, DType::f32};
 
 bool compile_all() { return std::getenv("ATTNC_COMPILE_ALL") != nullptr; }
-
-bool has_nvrtc(std::string* why) {
-  try {
-    cuda::nvrtc();
-    return true;
-  } catch (const Error& error) {
-    *why = error.what();
-    return false;
-  }
-}
 
 Job make_job(const ModCase& mods, const std::string& target, DType dtype, std::pair<int, int> dim, bool table = false,
              int vector_bytes = 16) {

@@ -8,21 +8,12 @@
 #include "dsl/error.h"
 #include "runtime/cuda/compile.h"
 #include "runtime/cuda/cubin.h"
-#include "runtime/cuda/nvrtc_api.h"
+#include "tests/support/nvrtc.h"
 
 namespace attnc::testing {
 namespace {
 
 using cuda::count_stack_pointer_writes;
-
-bool has_nvrtc() {
-  try {
-    cuda::nvrtc();
-    return true;
-  } catch (const Error&) {
-    return false;
-  }
-}
 
 /// An array indexed at run time, which is kept on the stack, or none.
 cuda::CompiledSource compiled(bool with_stack, const char* target) {

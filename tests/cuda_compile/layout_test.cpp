@@ -11,7 +11,7 @@
 #include "dsl/format.h"
 #include "runtime/cuda/compile.h"
 #include "runtime/cuda/launch_arguments.h"
-#include "runtime/cuda/nvrtc_api.h"
+#include "tests/support/nvrtc.h"
 
 namespace attnc::testing {
 namespace {
@@ -23,15 +23,6 @@ std::string messages_of(const std::string& source) {
     return "";
   } catch (const Error& error) {
     return error.what();
-  }
-}
-
-bool has_nvrtc() {
-  try {
-    cuda::nvrtc();
-    return true;
-  } catch (const Error&) {
-    return false;
   }
 }
 

@@ -9,6 +9,7 @@
 #include "runtime/cuda/compile.h"
 #include "runtime/cuda/nvrtc_api.h"
 #include "tests/gpu/gpu_runner.h"
+#include "tests/support/nvrtc.h"
 
 namespace attnc::testing {
 namespace {
@@ -84,15 +85,6 @@ TEST(GpuErrorsDeathTest, NoNvrtcIsATypedError) {
         std::exit(0);
       },
       ::testing::ExitedWithCode(3), "ATTNC_NVRTC=/nonexistent/libnvrtc.so.13 cannot be loaded");
-}
-
-bool has_nvrtc() {
-  try {
-    cuda::nvrtc();
-    return true;
-  } catch (const Error&) {
-    return false;
-  }
 }
 
 TEST(GpuErrors, ACompileErrorIsOursAndSaysWhere) {

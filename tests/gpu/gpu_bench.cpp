@@ -219,10 +219,15 @@ int bench(const std::string& wanted) {
        document_share(8192) / 2},
       {"window, parameter", {"", {}, stock::sliding_window(param("window", 1024)), {}}, window_share},
   };
+  const auto is_wanted = [&](const Variant& variant) { return variant.name.find(wanted) != std::string::npos; };
+  if (std::none_of(variants.begin(), variants.end(), is_wanted)) {
+    attnc::print(stderr, "gpu_bench: no variant's name contains {}\n", wanted);
+    return 2;
+  }
   for (const int D : {64, 128}) {
     const Tensors tensors(2, 16, 8192, D);
     for (const Variant& variant : variants)
-      if (variant.name.find(wanted) != std::string::npos) run(variant, tensors, timer);
+      if (is_wanted(variant)) run(variant, tensors, timer);
   }
   if (!wanted.empty()) return 0;
   run(variants[0], Tensors(2, 8, 8192, 256), timer);
