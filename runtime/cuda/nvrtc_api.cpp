@@ -85,7 +85,7 @@ std::vector<std::string> candidates() {
       char* real = realpath(file.c_str(), nullptr);
       const std::string path = real != nullptr ? real : file;
       std::free(real);
-      // libnvrtc.alt.so is a second build of the same version; libnvrtc-builtins is no compiler.
+      // The second build of a version is looked for once the version is chosen (private_build).
       if (path.find(".alt.") != std::string::npos || !seen.insert(path).second) continue;
       all.push_back(path);
     }
@@ -93,10 +93,12 @@ std::vector<std::string> candidates() {
   return all;
 }
 
+/// NVRTC 12 or newer, or nothing.
 std::optional<NvrtcApi> load(const std::string& path) {
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return std::nullopt;
   NvrtcApi api;
+  api.library = library;
   bool complete = true;
 #define ATTNC_NVRTC_LOAD(member, symbol, arguments)                \
   *reinterpret_cast<void**>(&api.member) = dlsym(library, symbol); \
@@ -104,7 +106,8 @@ std::optional<NvrtcApi> load(const std::string& path) {
   ATTNC_NVRTC_FUNCTIONS(ATTNC_NVRTC_LOAD)
 #undef ATTNC_NVRTC_LOAD
   *reinterpret_cast<void**>(&api.get_error_string) = dlsym(library, "nvrtcGetErrorString");
-  if (!complete || api.get_error_string == nullptr || api.version(&api.major, &api.minor) != 0) {
+  if (!complete || api.get_error_string == nullptr || api.version(&api.major, &api.minor) != 0 ||
+      api.major < 12) {
     dlclose(library);
     return std::nullopt;
   }
@@ -119,13 +122,33 @@ std::optional<NvrtcApi> load(const std::string& path) {
   return api;
 }
 
+/// Gives one back that is not wanted: a hundred megabytes of address space.
+void unload(const NvrtcApi& api) { dlclose(api.library); }
+
+/// The second build of the same NVRTC that lies beside it up to version 13.0, if there is one. Others in the process use
+/// libnvrtc.so, and what they leave in it reaches our kernels: after cuDNN has compiled an attention kernel of its own
+/// with NVRTC 13.0, ours spill, up to twice as slow. Nobody else asks for libnvrtc.alt.so by default.
+std::optional<NvrtcApi> private_build(const NvrtcApi& shared) {
+  constexpr std::string_view name = "libnvrtc.so";
+  const std::size_t at = shared.path.rfind(name);
+  if (at == std::string::npos) return std::nullopt;
+  std::string path = shared.path;
+  path.replace(at, name.size(), "libnvrtc.alt.so");
+  auto api = load(path);
+  if (api && (api->major != shared.major || api->minor != shared.minor)) {
+    unload(*api);
+    return std::nullopt;
+  }
+  return api;
+}
+
 Found find_nvrtc() {
   Found found;
   if (const std::string named = environment("ATTNC_NVRTC"); !named.empty()) {
     if (auto api = load(named)) {
       found.api = *std::move(api);
     } else {
-      found.problem = attnc::format("attnc: ATTNC_NVRTC={} cannot be loaded as NVRTC", named);
+      found.problem = attnc::format("attnc: ATTNC_NVRTC={} cannot be loaded as NVRTC 12 or newer", named);
     }
     return found;
   }
@@ -140,11 +163,16 @@ Found find_nvrtc() {
       if (named[0] == best->major && named.size() > 1 && named[1] <= best->minor) continue;
     }
     auto api = load(path);
-    if (!api || api->major < 12) continue;
+    if (!api) continue;
     auto& rank = driver_major != 0 && api->major > driver_major ? too_new : best;
-    if (!rank || std::pair(api->major, api->minor) > std::pair(rank->major, rank->minor)) rank = std::move(api);
+    if (!rank || std::pair(api->major, api->minor) > std::pair(rank->major, rank->minor)) std::swap(rank, api);
+    if (api) unload(*api);
   }
   if (best) {
+    if (auto own = private_build(*best)) {
+      unload(*best);
+      best = std::move(own);
+    }
     found.api = *std::move(best);
   } else if (too_new) {
     found.problem = attnc::format(

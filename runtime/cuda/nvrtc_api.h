@@ -33,6 +33,7 @@ struct NvrtcApi {
   ATTNC_NVRTC_FUNCTIONS(ATTNC_NVRTC_DECLARE)
 #undef ATTNC_NVRTC_DECLARE
   int major = 0, minor = 0;
+  void* library = nullptr;     ///< of dlopen
   std::string path;            ///< as found
   std::vector<int> supported;  ///< architectures: 80, 86, ...
   const char* (*get_error_string)(nvrtcResult) = nullptr;
@@ -47,7 +48,8 @@ struct NvrtcApi {
 ///      /usr/lib/x86_64-linux-gnu and /usr/lib/aarch64-linux-gnu; $CONDA_PREFIX/lib; and the wheels nvidia/cu13 and
 ///      nvidia/cuda_nvrtc under the site-packages of $VIRTUAL_ENV, $CONDA_PREFIX, ~/.local, /usr/local and /usr.
 ///      Where there is a driver, an NVRTC of a newer major version than it supports is passed over, because the driver
-///      would refuse its output.
+///      would refuse its output. Of the version found, libnvrtc.alt.so beside it is taken where it exists: a second build
+///      that other libraries of the process do not use, so that their compilations do not change ours.
 /// Throws Error(no_device) saying where it looked. Thread-safe.
 const NvrtcApi& nvrtc();
 
