@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 #include <string_view>
+#include <tuple>
 
 #include "dsl/error.h"
 #include "dsl/format.h"
@@ -95,9 +96,13 @@ std::vector<std::string> candidates() {
 
 /// NVRTC 12 or newer, or nothing.
 std::optional<NvrtcApi> load(const std::string& path) {
+  NvrtcApi api;
+  if (void* loaded = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD)) {
+    api.shared = true;
+    dlclose(loaded);
+  }
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return std::nullopt;
-  NvrtcApi api;
   api.library = library;
   bool complete = true;
 #define ATTNC_NVRTC_LOAD(member, symbol, arguments)                \
@@ -106,8 +111,7 @@ std::optional<NvrtcApi> load(const std::string& path) {
   ATTNC_NVRTC_FUNCTIONS(ATTNC_NVRTC_LOAD)
 #undef ATTNC_NVRTC_LOAD
   *reinterpret_cast<void**>(&api.get_error_string) = dlsym(library, "nvrtcGetErrorString");
-  if (!complete || api.get_error_string == nullptr || api.version(&api.major, &api.minor) != 0 ||
-      api.major < 12) {
+  if (!complete || api.get_error_string == nullptr || api.version(&api.major, &api.minor) != 0 || api.major < 12) {
     dlclose(library);
     return std::nullopt;
   }
@@ -125,9 +129,12 @@ std::optional<NvrtcApi> load(const std::string& path) {
 /// Gives one back that is not wanted: a hundred megabytes of address space.
 void unload(const NvrtcApi& api) { dlclose(api.library); }
 
-/// The second build of the same NVRTC that lies beside it up to version 13.0, if there is one. Others in the process use
-/// libnvrtc.so, and what they leave in it reaches our kernels: after cuDNN has compiled an attention kernel of its own
-/// with NVRTC 13.0, ours spill, up to twice as slow. Nobody else asks for libnvrtc.alt.so by default.
+bool is_better(const NvrtcApi& x, const NvrtcApi& y) {
+  return std::tuple(x.major, x.minor, !x.shared) > std::tuple(y.major, y.minor, !y.shared);
+}
+
+/// The second build of the same NVRTC that lies beside it up to version 13.0, if there is one. Nobody else asks for
+/// libnvrtc.alt.so by default.
 std::optional<NvrtcApi> private_build(const NvrtcApi& shared) {
   constexpr std::string_view name = "libnvrtc.so";
   const std::size_t at = shared.path.rfind(name);
@@ -142,6 +149,8 @@ std::optional<NvrtcApi> private_build(const NvrtcApi& shared) {
   return api;
 }
 
+// NVRTC is not shared with others where that can be helped. What they leave in it reaches our kernels: after cuDNN has
+// compiled an attention kernel of its own with the same NVRTC 13.0 or 13.5, ours spill and run up to twice as slow.
 Found find_nvrtc() {
   Found found;
   if (const std::string named = environment("ATTNC_NVRTC"); !named.empty()) {
@@ -160,12 +169,12 @@ Found find_nvrtc() {
     // Loading is slow (a hundred megabytes): pass over what its name already shows to be no better.
     if (best && !named.empty() && path.front() == '/') {
       if (named[0] < best->major) continue;
-      if (named[0] == best->major && named.size() > 1 && named[1] <= best->minor) continue;
+      if (named[0] == best->major && named.size() > 1 && named[1] < best->minor + (best->shared ? 0 : 1)) continue;
     }
     auto api = load(path);
     if (!api) continue;
     auto& rank = driver_major != 0 && api->major > driver_major ? too_new : best;
-    if (!rank || std::pair(api->major, api->minor) > std::pair(rank->major, rank->minor)) std::swap(rank, api);
+    if (!rank || is_better(*api, *rank)) std::swap(rank, api);
     if (api) unload(*api);
   }
   if (best) {

@@ -34,6 +34,7 @@ struct NvrtcApi {
 #undef ATTNC_NVRTC_DECLARE
   int major = 0, minor = 0;
   void* library = nullptr;     ///< of dlopen
+  bool shared = false;         ///< others in the process had loaded it before
   std::string path;            ///< as found
   std::vector<int> supported;  ///< architectures: 80, 86, ...
   const char* (*get_error_string)(nvrtcResult) = nullptr;
@@ -48,8 +49,8 @@ struct NvrtcApi {
 ///      /usr/lib/x86_64-linux-gnu and /usr/lib/aarch64-linux-gnu; $CONDA_PREFIX/lib; and the wheels nvidia/cu13 and
 ///      nvidia/cuda_nvrtc under the site-packages of $VIRTUAL_ENV, $CONDA_PREFIX, ~/.local, /usr/local and /usr.
 ///      Where there is a driver, an NVRTC of a newer major version than it supports is passed over, because the driver
-///      would refuse its output. Of the version found, libnvrtc.alt.so beside it is taken where it exists: a second build
-///      that other libraries of the process do not use, so that their compilations do not change ours.
+///      would refuse its output. Of one version, a file that others in the process have not loaded comes first, and
+///      libnvrtc.alt.so beside it, a second build, before both: compilations of others can change ours (nvrtc_api.cpp).
 /// Throws Error(no_device) saying where it looked. Thread-safe.
 const NvrtcApi& nvrtc();
 
