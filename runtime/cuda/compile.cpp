@@ -9,8 +9,8 @@
 #include "compiler/cuda/embedded_templates.h"
 #include "dsl/error.h"
 #include "dsl/format.h"
-#include "runtime/cuda/nvrtc_api.h"
 #include "runtime/cuda/nvtx.h"
+#include "runtime/cuda/private_nvrtc.h"
 
 namespace attnc::cuda {
 namespace {
@@ -106,7 +106,7 @@ std::vector<std::string> compile_options(const plan::Target& target) {
 
 CompiledSource compile(const std::string& source, const plan::Target& target, bool want_ptx) {
   const ProfileRange range("attnc compile");
-  const NvrtcApi& api = nvrtc();
+  const NvrtcApi& api = private_nvrtc();
   if (!api.supported.empty() &&
       std::find(api.supported.begin(), api.supported.end(), target.arch) == api.supported.end()) {
     throw Error(ErrorCode::unsupported, attnc::format("attnc: NVRTC {} ({}) cannot compile for {}; install a newer one",

@@ -86,7 +86,7 @@ std::vector<std::string> candidates() {
       char* real = realpath(file.c_str(), nullptr);
       const std::string path = real != nullptr ? real : file;
       std::free(real);
-      // The second build of a version is looked for once the version is chosen (private_build).
+      // The second build of a version is for compiling (private_nvrtc.cpp), not for choosing a version.
       if (path.find(".alt.") != std::string::npos || !seen.insert(path).second) continue;
       all.push_back(path);
     }
@@ -94,8 +94,60 @@ std::vector<std::string> candidates() {
   return all;
 }
 
-/// NVRTC 12 or newer, or nothing.
-std::optional<NvrtcApi> load(const std::string& path) {
+/// Gives one back that is not wanted: a hundred megabytes of address space.
+void unload(const NvrtcApi& api) { dlclose(api.library); }
+
+bool is_better(const NvrtcApi& x, const NvrtcApi& y) {
+  return std::tuple(x.major, x.minor, !x.shared) > std::tuple(y.major, y.minor, !y.shared);
+}
+
+Found find_nvrtc() {
+  Found found;
+  if (const std::string named = environment("ATTNC_NVRTC"); !named.empty()) {
+    if (auto api = load_nvrtc(named)) {
+      api->shared = false;  // as the user wants it
+      found.api = *std::move(api);
+    } else {
+      found.problem = attnc::format("attnc: ATTNC_NVRTC={} cannot be loaded as NVRTC 12 or newer", named);
+    }
+    return found;
+  }
+  const int driver_major = has_driver() ? driver().version / 1000 : 0;
+  const std::vector<std::string> all = candidates();
+  std::optional<NvrtcApi> best, too_new;
+  for (const std::string& path : all) {
+    const auto named = version_in_name(path);
+    // Loading is slow (a hundred megabytes): pass over what its name already shows to be no better.
+    if (best && !named.empty() && path.front() == '/') {
+      if (named[0] < best->major) continue;
+      if (named[0] == best->major && named.size() > 1 && named[1] < best->minor + (best->shared ? 0 : 1)) continue;
+    }
+    auto api = load_nvrtc(path);
+    if (!api) continue;
+    auto& rank = driver_major != 0 && api->major > driver_major ? too_new : best;
+    if (!rank || is_better(*api, *rank)) std::swap(rank, api);
+    if (api) unload(*api);
+  }
+  if (best) {
+    found.api = *std::move(best);
+  } else if (too_new) {
+    found.problem = attnc::format(
+        "attnc: the only NVRTC found is {} ({}), too new for the installed driver (CUDA {}). Update the "
+        "driver, or install NVRTC {}",
+        too_new->version_text(), too_new->path, driver_major, driver_major);
+  } else {
+    found.problem = attnc::format(
+        "attnc: no NVRTC 12 or newer found. It is part of the CUDA toolkit, and of the Python wheel "
+        "nvidia-cuda-nvrtc. Set ATTNC_NVRTC to the file libnvrtc.so.*, or put it on the loader's path. "
+        "Looked for libnvrtc.so.* on the loader's path and in {}",
+        attnc::join(patterns(), ", "));
+  }
+  return found;
+}
+
+}  // namespace
+
+std::optional<NvrtcApi> load_nvrtc(const std::string& path) {
   NvrtcApi api;
   if (void* loaded = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD)) {
     api.shared = true;
@@ -125,80 +177,6 @@ std::optional<NvrtcApi> load(const std::string& path) {
       dladdr(reinterpret_cast<void*>(api.version), &where) != 0 && where.dli_fname != nullptr ? where.dli_fname : path;
   return api;
 }
-
-/// Gives one back that is not wanted: a hundred megabytes of address space.
-void unload(const NvrtcApi& api) { dlclose(api.library); }
-
-bool is_better(const NvrtcApi& x, const NvrtcApi& y) {
-  return std::tuple(x.major, x.minor, !x.shared) > std::tuple(y.major, y.minor, !y.shared);
-}
-
-/// The second build of the same NVRTC that lies beside it up to version 13.0, if there is one. Nobody else asks for
-/// libnvrtc.alt.so by default.
-std::optional<NvrtcApi> private_build(const NvrtcApi& shared) {
-  constexpr std::string_view name = "libnvrtc.so";
-  const std::size_t at = shared.path.rfind(name);
-  if (at == std::string::npos) return std::nullopt;
-  std::string path = shared.path;
-  path.replace(at, name.size(), "libnvrtc.alt.so");
-  auto api = load(path);
-  if (api && (api->major != shared.major || api->minor != shared.minor)) {
-    unload(*api);
-    return std::nullopt;
-  }
-  return api;
-}
-
-// NVRTC is not shared with others where that can be helped. What they leave in it reaches our kernels: after cuDNN has
-// compiled an attention kernel of its own with the same NVRTC 13.0 or 13.5, ours spill and run up to twice as slow.
-Found find_nvrtc() {
-  Found found;
-  if (const std::string named = environment("ATTNC_NVRTC"); !named.empty()) {
-    if (auto api = load(named)) {
-      found.api = *std::move(api);
-    } else {
-      found.problem = attnc::format("attnc: ATTNC_NVRTC={} cannot be loaded as NVRTC 12 or newer", named);
-    }
-    return found;
-  }
-  const int driver_major = has_driver() ? driver().version / 1000 : 0;
-  const std::vector<std::string> all = candidates();
-  std::optional<NvrtcApi> best, too_new;
-  for (const std::string& path : all) {
-    const auto named = version_in_name(path);
-    // Loading is slow (a hundred megabytes): pass over what its name already shows to be no better.
-    if (best && !named.empty() && path.front() == '/') {
-      if (named[0] < best->major) continue;
-      if (named[0] == best->major && named.size() > 1 && named[1] < best->minor + (best->shared ? 0 : 1)) continue;
-    }
-    auto api = load(path);
-    if (!api) continue;
-    auto& rank = driver_major != 0 && api->major > driver_major ? too_new : best;
-    if (!rank || is_better(*api, *rank)) std::swap(rank, api);
-    if (api) unload(*api);
-  }
-  if (best) {
-    if (auto own = private_build(*best)) {
-      unload(*best);
-      best = std::move(own);
-    }
-    found.api = *std::move(best);
-  } else if (too_new) {
-    found.problem = attnc::format(
-        "attnc: the only NVRTC found is {} ({}), too new for the installed driver (CUDA {}). Update the "
-        "driver, or install NVRTC {}",
-        too_new->version_text(), too_new->path, driver_major, driver_major);
-  } else {
-    found.problem = attnc::format(
-        "attnc: no NVRTC 12 or newer found. It is part of the CUDA toolkit, and of the Python wheel "
-        "nvidia-cuda-nvrtc. Set ATTNC_NVRTC to the file libnvrtc.so.*, or put it on the loader's path. "
-        "Looked for libnvrtc.so.* on the loader's path and in {}",
-        attnc::join(patterns(), ", "));
-  }
-  return found;
-}
-
-}  // namespace
 
 std::string NvrtcApi::version_text() const { return attnc::format("{}.{}", major, minor); }
 

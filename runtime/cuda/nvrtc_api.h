@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,9 +50,11 @@ struct NvrtcApi {
 ///      /usr/lib/x86_64-linux-gnu and /usr/lib/aarch64-linux-gnu; $CONDA_PREFIX/lib; and the wheels nvidia/cu13 and
 ///      nvidia/cuda_nvrtc under the site-packages of $VIRTUAL_ENV, $CONDA_PREFIX, ~/.local, /usr/local and /usr.
 ///      Where there is a driver, an NVRTC of a newer major version than it supports is passed over, because the driver
-///      would refuse its output. Of one version, a file that others in the process have not loaded comes first, and
-///      libnvrtc.alt.so beside it, a second build, before both: compilations of others can change ours (nvrtc_api.cpp).
-/// Throws Error(no_device) saying where it looked. Thread-safe.
+///      would refuse its output. Of one version, a file that nobody else in the process has loaded comes first.
+/// Throws Error(no_device) saying where it looked. Thread-safe. To compile with: private_nvrtc.h.
 const NvrtcApi& nvrtc();
+
+/// The NVRTC 12 or newer of a file, or of a name that the loader looks for; nothing if there is none.
+std::optional<NvrtcApi> load_nvrtc(const std::string& path);
 
 }  // namespace attnc::cuda

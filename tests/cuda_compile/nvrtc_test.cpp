@@ -1,47 +1,60 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which NVRTC is taken where another library of the process has loaded one already.
+// An NVRTC of our own where another library of the process has loaded one.
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
-#include <string>
 
-#include "runtime/cuda/nvrtc_api.h"
+#include "runtime/cuda/compile.h"
+#include "runtime/cuda/private_nvrtc.h"
 #include "tests/support/nvrtc.h"
 
 namespace attnc::testing {
 namespace {
 
-std::string with_name(std::string path, const std::string& from, const std::string& to) {
-  const std::size_t at = path.rfind(from);
-  return at == std::string::npos ? "" : path.replace(at, from.size(), to);
+constexpr const char* source = "extern \"C\" __global__ void entry(float* p) { p[threadIdx.x] *= 2.0f; }";
+
+/// Compiles `source` with one NVRTC.
+bool compiles(const cuda::NvrtcApi& api) {
+  cuda::nvrtcProgram program = nullptr;
+  const char* const options[] = {"--gpu-architecture=sm_80"};
+  const bool done = api.create_program(&program, source, "source.cu", 0, nullptr, nullptr) == 0 &&
+                    api.compile_program(program, 1, options) == 0;
+  api.destroy_program(&program);
+  return done;
 }
 
-// The search happens once a process, so this needs a process of its own.
-TEST(NvrtcDeathTest, TheOneOthersUseIsNotShared) {
+// The search happens once a process, so this needs a process of its own, in which another library came first.
+TEST(PrivateNvrtcDeathTest, IsNotTheOneThatOthersLoaded) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   if (!has_nvrtc()) GTEST_SKIP() << "no NVRTC";
-  if (std::getenv("ATTNC_NVRTC") != nullptr) GTEST_SKIP() << "ATTNC_NVRTC names the file";
-  const std::string own = cuda::nvrtc().path;
-  const std::string of_others = with_name(own, "libnvrtc.alt.so", "libnvrtc.so");
-  if (of_others.empty() || !std::filesystem::exists(of_others)) GTEST_SKIP() << "there is no second build of " << own;
+  if (std::getenv("ATTNC_NVRTC") != nullptr) GTEST_SKIP() << "ATTNC_NVRTC says which to take";
+  const std::string of_others = cuda::nvrtc().path;
   EXPECT_EXIT(
       {
         void* const theirs = dlopen(of_others.c_str(), RTLD_NOW | RTLD_GLOBAL);
-        void* const ours = cuda::nvrtc().library;
-        std::fprintf(stderr, "%s", cuda::nvrtc().path.c_str());
-        std::exit(theirs != nullptr && ours != nullptr && theirs != ours && !cuda::nvrtc().shared ? 0 : 1);
+        const bool compiled = !cuda::compile(source, plan::target_from_name("sm_80")).cubin.empty();
+        void* const ours = cuda::private_nvrtc().library;
+        std::fprintf(stderr, "%s %s", cuda::nvrtc().path.c_str(), cuda::private_nvrtc().path.c_str());
+        std::exit(compiled && theirs != nullptr && ours != theirs ? 0 : 1);
       },
       ::testing::ExitedWithCode(0), "");
 }
 
-TEST(Nvrtc, WhatIsNotWantedIsUnloaded) {
+TEST(PrivateNvrtc, ACopyCompiles) {
   if (!has_nvrtc()) GTEST_SKIP() << "no NVRTC";
-  const std::string of_others = with_name(cuda::nvrtc().path, "libnvrtc.alt.so", "libnvrtc.so");
-  if (of_others.empty()) GTEST_SKIP() << "there is no second build of " << cuda::nvrtc().path;
-  EXPECT_EQ(dlopen(of_others.c_str(), RTLD_NOW | RTLD_NOLOAD), nullptr);
+  const auto copy = cuda::load_copy(cuda::nvrtc());
+  ASSERT_TRUE(copy.has_value());
+  EXPECT_NE(copy->library, cuda::nvrtc().library);
+  EXPECT_EQ(copy->version_text(), cuda::nvrtc().version_text());
+  EXPECT_TRUE(compiles(*copy));
+}
+
+TEST(PrivateNvrtc, WhatCannotBeCopiedIsNoFault) {
+  cuda::NvrtcApi missing;
+  missing.path = "/nonexistent/libnvrtc.so.13";
+  EXPECT_FALSE(cuda::load_copy(missing).has_value());
 }
 
 }  // namespace
