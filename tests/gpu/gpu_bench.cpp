@@ -13,58 +13,10 @@
 #include "compiler/ir/half.h"
 #include "dsl/format.h"
 #include "dsl/stock.h"
-#include "tests/gpu/gpu_runner.h"
+#include "tests/gpu/device_times.h"
 
 namespace attnc::testing {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-using cuda::check;
-using cuda::driver;
-
-double microseconds_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::micro>(Clock::now() - start).count();
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-/// Time of `enqueue` on the device, in milliseconds.
-class DeviceTimer {
- public:
-  DeviceTimer() : flush_(flush_bytes) {
-    check(driver().event_create(&start_, 0), "creating an event");
-    check(driver().event_create(&end_, 0), "creating an event");
-  }
-  ~DeviceTimer() {
-    driver().event_destroy(start_);
-    driver().event_destroy(end_);
-  }
-  template <class Enqueue>
-  double median_ms(const Stream& stream, int rounds, Enqueue&& enqueue) {
-    std::vector<double> times;
-    for (int round = -2; round < rounds; ++round) {
-      check(driver().memset_d32_async(reinterpret_cast<cuda::CUdeviceptr>(flush_.data()), 0, flush_bytes / 4,
-                                      stream.get()),
-            "flushing L2");
-      check(driver().event_record(start_, stream.get()), "recording an event");
-      enqueue();
-      check(driver().event_record(end_, stream.get()), "recording an event");
-      check(driver().event_synchronize(end_), "running the kernel");
-      float ms = 0;
-      check(driver().event_elapsed_time(&ms, start_, end_), "reading a time");
-      if (round >= 0) times.push_back(static_cast<double>(ms));
-    }
-    return median(times);
-  }
-
- private:
-  static constexpr std::size_t flush_bytes = std::size_t{128} << 20;
-  DeviceBytes flush_;
-  cuda::CUevent start_ = nullptr, end_ = nullptr;
-};
 
 struct Variant {
   std::string name;
@@ -124,7 +76,7 @@ struct Tensors {
   DeviceBytes q, k, v, out;
 };
 
-void run(const Variant& variant, const Tensors& tensors, DeviceTimer& timer) {
+void run(const Variant& variant, const Tensors& tensors) {
   const int B = tensors.batch, H = tensors.heads, S = tensors.tokens, D = tensors.head_dim;
   const Stream stream;
   const ProblemSpec spec{.dtype = DType::bf16,
@@ -162,9 +114,11 @@ void run(const Variant& variant, const Tensors& tensors, DeviceTimer& timer) {
     mask = BlockMask::create(variant.mods.mask, 1, 1, S, S, mask_options);
     options.block_mask = &mask;
   }
-  const double ms = timer.median_ms(stream, 10, [&] {
+  const auto forward = [&] {
     attention.forward(view(tensors.q), view(tensors.k), view(tensors.v), view(tensors.out), options);
-  });
+  };
+  device_times(stream, 2, forward);  // warm
+  const double ms = device_times(stream, 10, forward)[0].median;
   const double flop = 4.0 * B * H * static_cast<double>(S) * S * D * variant.share;
   attnc::print(stdout, "{:<24} D={:<4} B={} H={} S={:<6} {:8.3f} ms {:7.0f} TFLOP/s\n", variant.name, D, B, H, S, ms,
                flop / ms / 1e9);
@@ -176,11 +130,11 @@ void host_costs() {
   auto start = Clock::now();
   const Attention first = make_attention(mods, spec, Device::cuda());
   first.prepare();
-  attnc::print(stdout, "prepare                {:10.1f} us\n", microseconds_since(start));
+  attnc::print(stdout, "prepare                {:10.1f} us\n", 1e3 * ms_since(start));
   start = Clock::now();
   const Attention second = make_attention(mods, spec, Device::cuda());
   second.prepare();
-  attnc::print(stdout, "prepare, from the disk {:10.1f} us\n", microseconds_since(start));
+  attnc::print(stdout, "prepare, from the disk {:10.1f} us\n", 1e3 * ms_since(start));
   Problem problem(spec);
   DeviceProblem device(problem, mods);
   const Stream stream;
@@ -189,10 +143,10 @@ void host_costs() {
     constexpr int calls = 50;
     start = Clock::now();
     for (int i = 0; i < calls; ++i) device.forward(first, nullptr, stream.get());
-    times.push_back(microseconds_since(start) / calls);
+    times.push_back(1e3 * ms_since(start) / calls);
     stream.synchronize();
   }
-  attnc::print(stdout, "forward, host time     {:10.2f} us\n", median(times));
+  attnc::print(stdout, "forward, host time     {:10.2f} us\n", Times(times).median);
 }
 
 int bench(const std::string& wanted) {
@@ -202,7 +156,6 @@ int bench(const std::string& wanted) {
   }
   const GpuScope scope;
   host_costs();
-  DeviceTimer timer;
   const double window_share = 1 - (1 - 1024.0 / 8192) * (1 - 1024.0 / 8192) / 2 - 0.5;
   const std::vector<Variant> variants = {
       {"dense", {}},
@@ -227,13 +180,13 @@ int bench(const std::string& wanted) {
   for (const int D : {64, 128}) {
     const Tensors tensors(2, 16, 8192, D);
     for (const Variant& variant : variants)
-      if (is_wanted(variant)) run(variant, tensors, timer);
+      if (is_wanted(variant)) run(variant, tensors);
   }
   if (!wanted.empty()) return 0;
-  run(variants[0], Tensors(2, 8, 8192, 256), timer);
+  run(variants[0], Tensors(2, 8, 8192, 256));
   const Tensors image(8, 12, 3136, 64);
-  run({"neighborhood 56, 5", {"", {}, stock::neighborhood(56, 5), {}}}, image, timer);
-  run(variants[3], image, timer);
+  run({"neighborhood 56, 5", {"", {}, stock::neighborhood(56, 5), {}}}, image);
+  run(variants[3], image);
   return 0;
 }
 
