@@ -59,6 +59,27 @@ double document_share(int tokens) {
   return share;
 }
 
+constexpr int block = 128;
+
+/// Whole blocks, those that the buffer "kept" names: dense attention but for the lists.
+MaskMod kept_blocks() {
+  const Buffer kept = buffer("kept", DType::u8, 2);
+  return mask_mod([=](Index, Index, Index q, Index kv) { return kept(q / block, kv / block) != 0; });
+}
+
+/// A quarter of the blocks of each row, at random.
+std::vector<std::uint8_t> random_blocks(int tokens) {
+  const auto rows = static_cast<std::size_t>(tokens / block);
+  std::vector<std::uint8_t> kept(rows * rows);
+  std::mt19937 random(5);
+  for (std::size_t row = 0; row < rows; ++row) {
+    const auto first = kept.begin() + static_cast<std::ptrdiff_t>(row * rows);
+    std::fill_n(first, rows / 4, std::uint8_t{1});
+    std::shuffle(first, first + static_cast<std::ptrdiff_t>(rows), random);
+  }
+  return kept;
+}
+
 /// q, k, v and out of one shape, for all its variants.
 struct Tensors {
   Tensors(int b, int h, int s, int d)
@@ -104,6 +125,11 @@ void run(const Variant& variant, const Tensors& tensors) {
     buffers.push_back({"slope", TensorView(static_cast<void*>(slope.data()), DType::f32, {H})});
   if (variant.name.find("document") != std::string::npos)
     buffers.push_back({"doc", TensorView(static_cast<void*>(doc.data()), DType::i32, {S})});
+  const std::vector<std::uint8_t> blocks = random_blocks(S);
+  DeviceBytes kept(blocks.size());
+  kept.write(blocks.data(), blocks.size());
+  if (variant.name.find("blocks") != std::string::npos)
+    buffers.push_back({"kept", TensorView(static_cast<void*>(kept.data()), DType::u8, {S / block, S / block})});
   ForwardOptions options;
   options.stream = stream.get();
   options.buffers = buffers;
@@ -111,6 +137,8 @@ void run(const Variant& variant, const Tensors& tensors) {
   if (variant.table) {
     BlockMaskOptions mask_options;
     mask_options.device = Device::cuda();
+    mask_options.stream = stream.get();
+    mask_options.buffers = buffers;
     mask = BlockMask::create(variant.mods.mask, 1, 1, S, S, mask_options);
     options.block_mask = &mask;
   }
@@ -170,6 +198,8 @@ int bench(const std::string& wanted) {
       {"documents, causal alibi",
        {"", stock::alibi(), stock::document() & stock::causal(), {}},
        document_share(8192) / 2},
+      {"random blocks, table", {"", {}, kept_blocks(), {}}, 0.25, true},
+      {"window 1024, table", {"", {}, stock::sliding_window(1024), {}}, window_share, true},
       {"window, parameter", {"", {}, stock::sliding_window(param("window", 1024)), {}}, window_share},
   };
   const auto is_wanted = [&](const Variant& variant) { return variant.name.find(wanted) != std::string::npos; };
