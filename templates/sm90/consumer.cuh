@@ -113,6 +113,7 @@ class Consumer {
 
   __device__ __forceinline__ void begin_rows() {
     rows_ = row_values(work_);
+    tiles_left_ = ceil_div(args_.kv_len, Plan::tile_kv);
     form_ = cheapest_form;
     if constexpr (scales_queries<Plan, Mods>()) {
       scale_queries();
@@ -196,9 +197,15 @@ class Consumer {
     return rows;
   }
 
-  __device__ __forceinline__ StageNotice await_scores_tile() const {
+  // Where every tile is visited, nobody needs to be told which.
+  __device__ __forceinline__ StageNotice await_scores_tile() {
     barrier_wait(shared_.k_full(k_.stage), k_.phase);
-    return *shared_.stage_notice(k_.stage);
+    if constexpr (posts_tiles<Plan>()) {
+      return *shared_.stage_notice(k_.stage);
+    } else {
+      const KvTile tile = TileStream<Plan, Mods, TileSource::dense>::tile_at(--tiles_left_, args_.kv_len);
+      return stage_notice(tile, tiles_left_ == 0);
+    }
   }
 
   // scores = Q K^T, raw dot products.
@@ -446,13 +453,17 @@ class Consumer {
   }
 
   __device__ __forceinline__ void release_scores_tile(const StageNotice& tile) {
-    release(shared_.k_empty(k_.stage));
+    if constexpr (posts_tiles<Plan>()) {
+      barrier_arrive(shared_.k_empty(k_.stage));
+    } else {
+      release(shared_.k_empty(k_.stage));
+    }
     if (tile.flags & stage_last) release(shared_.q_empty(q_.stage));
     k_.advance();
   }
 
   __device__ __forceinline__ void release_side_values() {
-    release(shared_.side_empty(side_.stage));
+    barrier_arrive(shared_.side_empty(side_.stage));
     side_.advance();
   }
 
@@ -472,6 +483,7 @@ class Consumer {
   WorkNotice work_;
   RowValues<Mods> rows_;
   Softmax softmax_;
+  int tiles_left_;                  // of this work tile, where all are visited
   int skipped_values_ = 0;          // tiles passed over whose slot of V is still to be released
   float query_factor_;              // what Q is multiplied by, with scales_queries
   ScoreForm form_ = cheapest_form;  // the cheapest whose range no tile of this work tile has left

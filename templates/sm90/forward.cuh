@@ -16,6 +16,8 @@ namespace attnc::sm90 {
 
 template <class Plan, class Mods>
 __device__ __forceinline__ void init_barriers(const SharedView<Plan, Mods>& shared) {
+  // Of those that read what ordinary stores put into a slot or write it, every thread arrives (README, "Who arrives");
+  // of those that only wait for the tensor cores, one of each warp.
   constexpr int consumer_warps = Plan::consumer_warpgroups * 4;
   for (int slot = 0; slot < Plan::q_stages; ++slot) {
     barrier_init(shared.q_full(slot), 1);
@@ -23,11 +25,11 @@ __device__ __forceinline__ void init_barriers(const SharedView<Plan, Mods>& shar
   }
   for (int stage = 0; stage < Plan::stages; ++stage) {
     barrier_init(shared.k_full(stage), 1);
-    barrier_init(shared.k_empty(stage), consumer_warps);
+    barrier_init(shared.k_empty(stage), posts_tiles<Plan>() ? consumer_warps * warp_threads : consumer_warps);
     barrier_init(shared.v_full(stage), 1);
     barrier_init(shared.v_empty(stage), consumer_warps);
-    barrier_init(shared.side_full(stage), staging_warps);
-    barrier_init(shared.side_empty(stage), consumer_warps);
+    barrier_init(shared.side_full(stage), staging_warps * warp_threads);
+    barrier_init(shared.side_empty(stage), consumer_warps * warp_threads);
   }
   barrier_init_fence();
 }

@@ -68,8 +68,6 @@ struct SharedView {
   uint8* base_;
 };
 
-inline constexpr int staging_warps = 3;
-
 template <class Plan, class Mods>
 class Producer {
   using Shared = SharedView<Plan, Mods>;
@@ -192,8 +190,7 @@ class Producer {
   __device__ __forceinline__ void copy_k(const KvTile& tile, bool last, int kv_head, int batch) {
     barrier_wait(shared_.k_empty(k_.stage), k_.phase ^ 1);
     if (lane() == 0) {
-      *shared_.stage_notice(k_.stage) =
-          StageNotice{tile.first_kv, (last ? stage_last : 0) | tile.verdicts << stage_flags_of(0)};
+      if constexpr (posts_tiles<Plan>()) *shared_.stage_notice(k_.stage) = stage_notice(tile, last);
       uint64* full = shared_.k_full(k_.stage);
       barrier_arrive_expect(full, Layout::k_bytes);
       load_tile<Plan::tile_kv, Plan::head_dim_qk>(&maps_.k, full, shared_.k(k_.stage), tile.first_kv, kv_head, batch);
@@ -235,8 +232,11 @@ class Producer {
                                       uniform, work.q_tile * Layout::tile_q, tile.first_kv, thread,
                                       staging_warps * warp_threads);
       }
-      __syncwarp();
-      if (lane() == 0) barrier_arrive_expect(full, bytes);
+      if (lane() == 0) {
+        barrier_arrive_expect(full, bytes);
+      } else {
+        barrier_arrive(full);
+      }
       side_.advance();
     }
   }

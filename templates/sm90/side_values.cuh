@@ -11,6 +11,8 @@
 
 namespace attnc::sm90 {
 
+inline constexpr int staging_warps = 3;
+
 template <class Value, int words>
 __device__ __forceinline__ void store_words(uint32* first_word, int words_stride, const Value& value) {
   static_assert(sizeof(Value) >= 4 * words, "a staged level holds 4-byte fields only");

@@ -24,6 +24,10 @@ struct KvTile {
   int positions[2] = {0, 0};
 };
 
+__device__ __forceinline__ StageNotice stage_notice(const KvTile& tile, bool last) {
+  return {tile.first_kv, (last ? stage_last : 0) | tile.verdicts << stage_flags_of(0)};
+}
+
 // Whether the warpgroups of a q tile pass over tiles that only others of them need.
 template <class Plan>
 constexpr bool skips_tiles_by_warpgroup() {
@@ -43,10 +47,14 @@ class TileStream<Plan, Mods, TileSource::dense> {
   __device__ __forceinline__ bool next(KvTile& tile) {
     if (left_ == 0) return false;
     --left_;
-    tile.first_kv = left_ * Plan::tile_kv;
-    tile.verdicts = for_all_warpgroups(
-        Mods::mask_kind != MaskKind::none || tile.first_kv + Plan::tile_kv > kv_len_ ? stage_partial : 0);
+    tile = tile_at(left_, kv_len_);
     return true;
+  }
+
+  static __device__ __forceinline__ KvTile tile_at(int number, int kv_len) {
+    const int first_kv = number * Plan::tile_kv;
+    const bool partial = Mods::mask_kind != MaskKind::none || first_kv + Plan::tile_kv > kv_len;
+    return {first_kv, for_all_warpgroups(partial ? stage_partial : 0)};
   }
 
  private:
