@@ -10,6 +10,18 @@
 
 namespace attnc::sm90 {
 
+// In one instruction, which the compiler would split into four rather than put the words next to each other; and
+// without a branch, across which it would not overlap several.
+__device__ __forceinline__ void store_16_bytes_if(bool wanted, uint16* target, const uint32 (&words)[4]) {
+  asm volatile(
+      "{\n"
+      ".reg .pred wanted;\n"
+      "setp.ne.b32 wanted, %5, 0;\n"
+      "@wanted st.global.v4.b32 [%0], {%1, %2, %3, %4};\n"
+      "}\n" ::"l"(target),
+      "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3]), "r"(static_cast<int>(wanted)));
+}
+
 // words[j] of thread t becomes words[t] of thread j, for the four threads of a quad.
 __device__ __forceinline__ void transpose_quad(uint32 (&words)[4]) {
   const bool odd = threadIdx.x & 1;
@@ -48,9 +60,7 @@ __device__ __forceinline__ void store_row(uint16* row, const float (&out)[column
       words[n] = pack_pair<is_bf16>(out[4 * (j + n) + 2 * i] * factor, out[4 * (j + n) + 2 * i + 1] * factor);
     }
     transpose_quad(words);
-    if (inside) {
-      *reinterpret_cast<uint4*>(row + 8 * (j + t)) = uint4{words[0], words[1], words[2], words[3]};
-    }
+    store_16_bytes_if(inside, row + 8 * (j + t), words);
   }
 #pragma unroll
   for (int j = blocks / 4 * 4; j < blocks; ++j) {
