@@ -74,7 +74,7 @@ int sm90_smem_bytes(const TilePlan& plan, const cuda::ModsTraits& mods) {
   const int side_bytes =
       side_values ? 4 * (mods.column_words * plan.tile_kv + mods.diagonal_words * (tile_q + plan.tile_kv)) : 0;
   const int mask_bytes = plan.bit_mask ? tile_q * mask_row_bytes : 0;
-  const int bias_bytes = plan.bias_product ? tile_bytes(plan.tile_kv + tile_q, 16) : 0;
+  const int bias_bytes = plan.bias_product ? tile_bytes(plan.tile_kv + 8 * plan.q_stages, 16) : 0;
   return plan.q_stages * (tile_bytes(tile_q, plan.head_dim_qk) + work_notice_bytes) +
          plan.stages * (kv_bytes + mask_bytes + side_bytes + stage_notice_bytes) + bias_bytes + 16 +
          barrier_bytes * (2 * plan.q_stages + 6 * plan.stages) + alignment_bytes;

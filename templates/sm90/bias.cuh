@@ -29,16 +29,20 @@ __device__ __forceinline__ void store_bias_keys(uint8* tile, int thread, int thr
   }
 }
 
-// The side of the rows: the slope in log2 units a key over `unit`, the log2 units of a raw dot product. By the four
-// warps that will read it, 16 rows each.
-__device__ __forceinline__ void store_bias_rows(uint8* tile, float slope, float unit) {
+// What turns raw dot products into log2 units; not zero, so that the product with an infinity stays one.
+__device__ __forceinline__ float not_zero(float unit) { return fabsf(unit) < 1e-30f ? 1e-30f : unit; }
+
+// The side of the rows: the slope in log2 units a key over `unit`, the log2 units of a raw dot product. It is the same
+// for all rows of a head, so one group of eight is stored and read for all of them. By lanes 0 to 7 of a warp.
+inline constexpr int bias_group_bytes = 8 * chunk_row_bytes;
+
+__device__ __forceinline__ void store_bias_group(uint8* group, int lane, float slope, float unit) {
   const float raw = slope / unit;
   const uint32 high = pack_pair<true>(raw, 0.0f);
   const float after_high = raw - __int_as_float(high << 16);
   const uint32 middle = pack_pair<true>(after_high, 0.0f);
   const uint32 low = pack_pair<true>(after_high - __int_as_float(middle << 16), 0.0f);
-  const int row = threadIdx.x % warpgroup_threads / 2;
-  if (threadIdx.x % 2 == 0) store_bias_row(tile, row, high | middle << 16, low);
+  if (lane < 8) store_bias_row(group, lane, high | middle << 16, low);
 }
 
 }  // namespace attnc::sm90

@@ -32,7 +32,6 @@ class Consumer {
       : shared_(shared), args_(args), params_(params), warpgroup_(warpgroup), turns_(warpgroup) {
     thread_row_ =
         warpgroup * rows_per_warpgroup + static_cast<int>(threadIdx.x % warpgroup_threads) / 32 * 16 + lane() / 4;
-    // Not zero, so that the product with an infinity stays one.
     unit_ = not_zero(args.scale * log2_e);
 #pragma unroll
     for (int i = 0; i < score_registers / 2; ++i) probabilities_[i] = 0;
@@ -123,11 +122,6 @@ class Consumer {
     if constexpr (Plan::bias_product) {
       unit_ = not_zero(Mods::score_factor(params_, rows_.context, rows_.uniform));
       slope_ = Mods::score_slope(params_, rows_.context, rows_.uniform);
-      const int barrier = first_own_barrier + warpgroup_;
-      named_barrier_sync(barrier, warpgroup_threads);  // nobody reads the old ones any more
-      store_bias_rows(bias_rows(), slope_, unit_);
-      proxy_fence();
-      named_barrier_sync(barrier, warpgroup_threads);
     }
   }
 
@@ -145,11 +139,6 @@ class Consumer {
                       multiply_bf16_pairs(piece.z, factors), multiply_bf16_pairs(piece.w, factors)};
       }
     }
-  }
-
-  // The slope as this warpgroup's score products read it (bias.cuh).
-  __device__ __forceinline__ uint8* bias_rows() const {
-    return shared_.bias_rows() + warpgroup_ * rows_per_warpgroup * chunk_row_bytes;
   }
 
   __device__ __forceinline__ int first_row(const WorkNotice& work) const {
@@ -217,7 +206,7 @@ class Consumer {
     wgmma_fence();
     if constexpr (Plan::bias_product) {
       WgmmaShared<Plan::tile_kv, Plan::is_bf16, false>::run(
-          scores_, k_major_descriptor(shared_address(bias_rows())).at(0),
+          scores_, repeated_rows_descriptor(shared_address(shared_.bias_rows(q_.stage))),
           k_major_descriptor(shared_address(shared_.bias_keys())).at(0));
     }
     WgmmaShared<Plan::tile_kv, Plan::is_bf16, Plan::bias_product>::run(scores_, q.at(0), k.at(0));
@@ -433,8 +422,6 @@ class Consumer {
     }
     return unit_ < 0.0f ? -minus_infinity() : minus_infinity();
   }
-
-  static __device__ __forceinline__ float not_zero(float x) { return fabsf(x) < 1e-30f ? 1e-30f : x; }
 
   __device__ __forceinline__ TilePlace place_of(const StageNotice& tile) const {
     const int thread_column = 2 * (lane() % 4);

@@ -26,6 +26,11 @@ __device__ __forceinline__ MatrixDescriptor k_major_descriptor(uint32 address) {
   return {((address >> 4) & 0x3fffu) | (1u << 16)};
 }
 
+// The same eight rows of 16 columns over and over: no step between row groups.
+__device__ __forceinline__ uint64 repeated_rows_descriptor(uint32 address) {
+  return (static_cast<uint64>(1u << 30) << 32) | k_major_descriptor(address).low;
+}
+
 // The 16 columns of reduction step `step`.
 template <int rows>
 __device__ __forceinline__ constexpr uint32 k_major_step(int step) {

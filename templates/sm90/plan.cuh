@@ -102,7 +102,7 @@ struct SharedLayout {
   static constexpr int v = k + Plan::stages * k_bytes;
   // bias.cuh
   static constexpr int bias_keys_bytes = Plan::bias_product ? tile_bytes(Plan::tile_kv, 16) : 0;
-  static constexpr int bias_rows_bytes = Plan::bias_product ? tile_bytes(tile_q, 16) : 0;
+  static constexpr int bias_rows_bytes = Plan::bias_product ? Plan::q_stages * 8 * chunk_row_bytes : 0;
   static constexpr int mask_bytes = Plan::bit_mask ? tile_q * mask_row_bytes : 0;
 
   static constexpr int bias_keys = v + Plan::stages * v_bytes;

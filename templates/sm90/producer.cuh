@@ -3,6 +3,7 @@
 // column and diagonal values when the mods have any, and leave at once when not.
 #pragma once
 
+#include "sm90/bias.cuh"
 #include "sm90/mask_bits.cuh"
 #include "sm90/side_values.cuh"
 #include "sm90/tile_stream.cuh"
@@ -29,7 +30,9 @@ struct SharedView {
     return shared_address(base_ + Layout::v) + stage * Layout::v_bytes;
   }
   __device__ __forceinline__ uint8* bias_keys() const { return base_ + Layout::bias_keys; }
-  __device__ __forceinline__ uint8* bias_rows() const { return base_ + Layout::bias_rows; }
+  __device__ __forceinline__ uint8* bias_rows(int slot) const {
+    return base_ + Layout::bias_rows + slot * bias_group_bytes;
+  }
   __device__ __forceinline__ uint8* mask_rows(int stage) const {
     return base_ + Layout::masks + stage * Layout::mask_bytes;
   }
@@ -172,6 +175,9 @@ class Producer {
   // Tells the consumers what comes next, and loads its Q if there is anything to attend to.
   __device__ __forceinline__ void post_notice(const WorkNotice& notice) {
     barrier_wait(shared_.q_empty(q_.stage), q_.phase ^ 1);
+    if constexpr (Plan::bias_product) {
+      if (notice.has_tiles) store_bias(notice);
+    }
     if (lane() == 0) {
       *shared_.work(q_.stage) = notice;
       uint64* full = shared_.q_full(q_.stage);
@@ -185,6 +191,16 @@ class Producer {
     }
     __syncwarp();
     q_.advance();
+  }
+
+  // The slope of these rows, as their score products read it.
+  __device__ __forceinline__ void store_bias(const WorkNotice& notice) const {
+    const TileContext context{notice.batch, notice.head, args_.q_len, args_.kv_len, args_.scale};
+    const typename Mods::Uniform uniform = Mods::uniform(params_, context);
+    store_bias_group(shared_.bias_rows(q_.stage), lane(), Mods::score_slope(params_, context, uniform),
+                     not_zero(Mods::score_factor(params_, context, uniform)));
+    proxy_fence();
+    __syncwarp();
   }
 
   __device__ __forceinline__ void copy_k(const KvTile& tile, bool last, int kv_head, int batch) {
