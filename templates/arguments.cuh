@@ -59,7 +59,7 @@ struct ForwardArguments {
   int32 kv_len;
   float scale;  // softmax scale, natural units
   BlockTableArgument blocks;
-  int32* tile_counter;  // zeroed before launch; for kernels that schedule tiles dynamically, else null
+  int32* tile_counter;  // 0 before a launch and after it; for kernels that schedule tiles dynamically, else null
   // Split-KV partials, fp32, used when kv_splits > 1: out_partial [kv_splits, batch, q_heads, q_len, head_dim_v] and
   // lse_partial [kv_splits, batch, q_heads, q_len] (log2 units).
   float* out_partial;

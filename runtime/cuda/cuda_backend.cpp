@@ -149,7 +149,7 @@ class CudaBackend final : public Backend {
     const StreamScratch::Lease memory(live.kernels.scratch(), stream,
                                       std::max<std::int64_t>(extrema_bytes(layout, bindings), 16));
     queue.counter_is_zero = queue.overlaps =
-        enqueue_extrema(layout, bindings, memory.get(), live.kernels.extrema_kernel(), stream, queue.counter);
+        enqueue_extrema(layout, bindings, memory.get(), live.kernels.extrema_kernel(), stream, queue.counter.word);
     pack_params(bindings, layout, params);
     launch_forward(kernel, live.device, call, args, params, queue);
   }

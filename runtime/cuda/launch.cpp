@@ -72,11 +72,13 @@ void launch_sm90(const LoadedKernel& kernel, const DeviceInfo& device, const For
   void* arguments[] = {&maps, &args, params};
   // Persistent blocks, one per multiprocessor.
   const std::int64_t grid = std::min<std::int64_t>(q_tiles, device.multiprocessors);
-  args.tile_counter = queue.counter;
-  const bool reset = args.tile_counter != nullptr && !queue.counter_is_zero;
+  args.tile_counter = queue.counter.word;
+  const bool reset =
+      args.tile_counter != nullptr && !queue.counter_is_zero && !queue.counter.cleared->load(std::memory_order_acquire);
   if (reset) {
     check(driver().memset_d32_async(reinterpret_cast<CUdeviceptr>(args.tile_counter), 0, 1, stream),
           "resetting a counter");
+    queue.counter.cleared->store(true, std::memory_order_release);
   }
   enqueue(kernel.forward(), grid, 1, plan.threads, plan.smem_bytes, stream, arguments,
           queue.overlaps && !reset && can_overlap_launches(device));
@@ -94,13 +96,13 @@ int choose_kv_splits(const plan::TilePlan& plan, int multiprocessors, std::int64
   return static_cast<int>(std::clamp<std::int64_t>(splits, 1, 64));
 }
 
-std::int32_t* tile_counter(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call,
-                           TileCounters* counters) {
+TileCounter tile_counter(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call,
+                         TileCounters* counters) {
   // Tiles of unequal work are taken as blocks become free, if there are more tiles than blocks.
   const plan::TilePlan& plan = kernel.plan();
   const bool in_turn = plan.family == plan::KernelFamily::sm90 && plan.longest_first && counters != nullptr &&
                        q_tiles_of(plan, call) > device.multiprocessors;
-  return in_turn ? counters->counter_for(static_cast<CUstream>(call.stream)) : nullptr;
+  return in_turn ? counters->counter_for(static_cast<CUstream>(call.stream)) : TileCounter{};
 }
 
 void launch_forward(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call,

@@ -12,14 +12,14 @@ namespace attnc::cuda {
 
 /// What stands before a forward on its stream.
 struct ForwardQueue {
-  std::int32_t* counter = nullptr;  ///< of tile_counter()
-  bool counter_is_zero = false;     ///< by then: a launch before this one resets it
-  bool overlaps = false;            ///< the launch before this one allows the next to begin (runtime/cuda/enqueue.h)
+  TileCounter counter;           ///< of tile_counter()
+  bool counter_is_zero = false;  ///< by then: a launch before this one resets it
+  bool overlaps = false;         ///< the launch before this one allows the next to begin (runtime/cuda/enqueue.h)
 };
 
 /// The counter by which the call's tiles are taken in turn; null where their order is fixed. `counters` may be null.
-std::int32_t* tile_counter(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call,
-                           TileCounters* counters);
+TileCounter tile_counter(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call,
+                         TileCounters* counters);
 
 /// Enqueues one forward on call.stream. `args` is complete but for what splitting needs. Allocates only where the keys
 /// of a problem too small for the device are split among more blocks: then stream-ordered memory for the partial

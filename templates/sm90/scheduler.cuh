@@ -36,10 +36,11 @@ class WorkScheduler {
 
   __device__ __forceinline__ int first() const { return blockIdx.x; }
 
-  // The index after `index`; called by one thread of the CTA when `counter` is given.
+  // The index after `index`; called by one thread of the CTA when `counter` is given. As many are drawn in a launch as
+  // there are tiles, so that the last draw finds all of them drawn and sets the counter back to 0.
   __device__ __forceinline__ int next(int index, int* counter) const {
-    return counter != nullptr ? static_cast<int>(gridDim.x) + atomicAdd(counter, 1)
-                              : index + static_cast<int>(gridDim.x);
+    if (counter == nullptr) return index + static_cast<int>(gridDim.x);
+    return static_cast<int>(gridDim.x + atomicInc(reinterpret_cast<unsigned*>(counter), total_ - 1));
   }
 
   __device__ __forceinline__ bool valid(int index) const { return index < total_; }
