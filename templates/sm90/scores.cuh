@@ -99,13 +99,12 @@ inline constexpr bool has_dropped_dot<Mods, decltype(void(&Mods::dropped_dot))> 
 template <class Plan, class Mods>
 inline constexpr bool modifies_scores = Mods::has_score_mod && !Plan::bias_product;
 
-// Whether Q is multiplied by Mods::narrow_query_factor when it arrives. fp16 has not the range for that. Three
-// warpgroups gain 3 to 4 % by it, but have not the registers beside a mask and 128 keys; two gain or lose as much, by
-// where the compiler happens to place the code.
+// Whether Q is multiplied by Mods::narrow_query_factor when it arrives. fp16 has not the range for that, and three
+// warpgroups have not the registers beside a mask and 128 keys.
 template <class Plan, class Mods>
 constexpr bool scales_queries() {
-  return Plan::is_bf16 && has_score_narrow_scaled<Mods> && Plan::consumer_warpgroups > 2 &&
-         (Plan::tile_kv < 128 || Mods::mask_kind == MaskKind::none);
+  return Plan::is_bf16 && Plan::speculative && has_score_narrow_scaled<Mods> &&
+         (Plan::consumer_warpgroups == 2 || Plan::tile_kv < 128 || Mods::mask_kind == MaskKind::none);
 }
 
 // The ways to compute a score, each right in a smaller range of scores than the one before it, and cheaper.
