@@ -3,9 +3,10 @@
 // meaning of each is the one stated in ops.def.
 //
 // Functions in `approximate` use the hardware's approximations (one or two MUFU instructions); their namesakes in
-// `precise` stay within a few ulp. The compiler chooses by the dtype and the `precise` option.
+// `precise` (precise.cuh) are as good as a libm's. The compiler chooses by the dtype and the `precise` option.
 #pragma once
 
+#include "precise.cuh"
 #include "prelude.cuh"
 
 namespace attnc::mods {
@@ -189,24 +190,6 @@ __forceinline__ float pow(float a, float b) {
 }
 
 }  // namespace approximate
-
-namespace precise {
-
-__forceinline__ float exp2(float x) { return exp2f(x); }
-__forceinline__ float log2(float x) { return log2f(x); }
-__forceinline__ float tanh(float x) { return tanhf(x); }
-__forceinline__ float sqrt(float x) { return sqrtf(x); }
-__forceinline__ float rsqrt(float x) { return rsqrtf(x); }
-__forceinline__ float divide(float a, float b) { return a / b; }
-__forceinline__ float exp(float x) { return expf(x); }
-__forceinline__ float log(float x) { return logf(x); }
-__forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
-__forceinline__ float sin(float x) { return sinf(x); }
-__forceinline__ float cos(float x) { return cosf(x); }
-__forceinline__ float erf(float x) { return erff(x); }
-__forceinline__ float pow(float a, float b) { return powf(a, b); }
-
-}  // namespace precise
 
 // ---- Words: how 8-byte values live in Column and Diagonal, which hold 4-byte fields only.
 

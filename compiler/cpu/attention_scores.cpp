@@ -164,21 +164,40 @@ void AttentionEmitter::emit_softmax_panel() {
     maximum.push_back(finite_maximum(c_.load(c_.vf32, c_.offset(row_max, v * vector_bytes()))));
     start.push_back(zero());
   }
-  const auto sums = c_.loop(count, 1, start, [&](Value* i, const CodeBuilder::Carried& carried) {
-    CodeBuilder::Carried next;
-    for (int v = 0; v < plan_.q_vectors; ++v) {
-      const auto at = static_cast<std::size_t>(v);
-      Value* address = c_.offset(c_.element(scores, i, panel_bytes()), v * vector_bytes());
-      Value* p = exponential(c_.ir.CreateFSub(c_.load(c_.vf32, address), maximum[at]));
-      c_.store(p, address);
-      next.push_back(c_.ir.CreateFAdd(carried[at], p));
+  // Equal weights, one after the other, are rounded the same way: a long chain of them would drift by half an ulp a
+  // key. Short chains, then, each added with what its addition loses.
+  constexpr int chain_keys = 8;
+  const auto vectors = static_cast<std::size_t>(plan_.q_vectors);
+  CodeBuilder::Carried sums_and_losses(2 * vectors, zero());
+  sums_and_losses = c_.loop(count, chain_keys, sums_and_losses, [&](Value* first, const CodeBuilder::Carried& before) {
+    Value* left = c_.ir.CreateSub(count, first);
+    Value* chain = c_.intrinsic(llvm::Intrinsic::smin, left, c_.c64(chain_keys));
+    const auto sums = c_.loop(chain, 1, start, [&](Value* within, const CodeBuilder::Carried& carried) {
+      CodeBuilder::Carried next;
+      Value* i = c_.ir.CreateAdd(first, within);
+      for (int v = 0; v < plan_.q_vectors; ++v) {
+        const auto at = static_cast<std::size_t>(v);
+        Value* address = c_.offset(c_.element(scores, i, panel_bytes()), v * vector_bytes());
+        Value* p = exponential(c_.ir.CreateFSub(c_.load(c_.vf32, address), maximum[at]));
+        c_.store(p, address);
+        next.push_back(c_.ir.CreateFAdd(carried[at], p));
+      }
+      return next;
+    });
+    CodeBuilder::Carried next(2 * vectors);
+    for (std::size_t at = 0; at < vectors; ++at) {
+      next[at] = c_.ir.CreateFAdd(before[at], sums[at]);
+      Value* lost = c_.ir.CreateFAdd(c_.ir.CreateFSub(before[at], next[at]), sums[at]);
+      next[vectors + at] = c_.ir.CreateFAdd(before[vectors + at], lost);
     }
     return next;
   });
   for (int v = 0; v < plan_.q_vectors; ++v) {
     Value* address = c_.offset(row_sum, v * vector_bytes());
     Value* factor = c_.load(c_.vf32, c_.offset(correction, v * vector_bytes()));
-    c_.store(c_.fma(c_.load(c_.vf32, address), factor, sums[static_cast<std::size_t>(v)]), address);
+    const auto at = static_cast<std::size_t>(v);
+    Value* sum = c_.ir.CreateFAdd(sums_and_losses[at], sums_and_losses[vectors + at]);
+    c_.store(c_.fma(c_.load(c_.vf32, address), factor, sum), address);
   }
   c_.ir.CreateRetVoid();
 }

@@ -12,7 +12,7 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 constexpr double log2_e = std::numbers::log2e;
 
-// (2^f - 1) / f on |f| <= 1/2, relative error of 2^f 2e-9.
+// 2^f on |f| <= 1/2, relative error 2e-9.
 const std::vector<double> exp2_coefficients = {1.0,           0x1.62e430p-1,  0x1.ebfbdcp-3, 0x1.c6aee8p-5,
                                                0x1.3b2d4ep-7, 0x1.5f3e80p-10, 0x1.41fba0p-13};
 
@@ -36,20 +36,77 @@ Rounded round_to_integer(CodeBuilder& c, Value* x, double magic = round_magic) {
   return {c.ir.CreateFSub(sum, c.real(x, magic)), sum};
 }
 
-/// 2^n * 2^f for any integer |n| <= 300, |f| <= 1/2, in two steps so that subnormals and overflow come out right.
-Value* scaled_exp2(CodeBuilder& c, const Rounded& n, Value* f) {
-  Value* integer = c.ir.CreateSub(bits(c, n.sum), c.integer(bits(c, n.sum), 0x4b400000));
-  Value* half = ashr(c, integer, 1);
-  auto power = [&](Value* exponent) {
-    return from_bits(c, shl(c, c.ir.CreateAdd(exponent, c.integer(exponent, 127)), 23));
-  };
-  Value* first = c.ir.CreateFMul(c.polynomial(f, exp2_coefficients), power(half));
-  return c.ir.CreateFMul(first, power(c.ir.CreateSub(integer, half)));
+Value* power_of_two(CodeBuilder& c, Value* exponent) {
+  return from_bits(c, shl(c, c.ir.CreateAdd(exponent, c.integer(exponent, 127)), 23));
+}
+/// y * 2^n for any integer |n| <= 250, in two steps so that subnormals and overflow come out right.
+Value* scale_by(CodeBuilder& c, Value* y, Value* n) {
+  Value* half = ashr(c, n, 1);
+  return c.ir.CreateFMul(c.ir.CreateFMul(y, power_of_two(c, half)), power_of_two(c, c.ir.CreateSub(n, half)));
+}
+
+/// A value as high + low, |low| far below |high|: what the last rounding is taken of.
+struct Sum {
+  Value *high, *low;
+};
+/// a + b for |a| >= |b| or a = 0, error-free.
+Sum add_smaller(CodeBuilder& c, Value* a, Value* b) {
+  Value* high = c.ir.CreateFAdd(a, b);
+  return {high, c.ir.CreateFAdd(c.ir.CreateFSub(a, high), b)};
+}
+/// a + b.high + b.low for |a| >= |b|.
+Sum add_smaller(CodeBuilder& c, Value* a, const Sum& b) {
+  const Sum sum = add_smaller(c, a, b.high);
+  return add_smaller(c, sum.high, c.ir.CreateFAdd(sum.low, b.low));
+}
+/// a / b, rounded about once: the quotient is repaired by its remainder.
+Value* divide(CodeBuilder& c, const Sum& a, const Sum& b) {
+  Value* reciprocal = c.ir.CreateFDiv(c.real(b.high, 1), b.high);
+  Value* quotient = c.ir.CreateFMul(a.high, reciprocal);
+  Value* minus = c.ir.CreateFNeg(quotient);
+  Value* remainder = c.ir.CreateFAdd(c.fma(minus, b.high, a.high), c.fma(minus, b.low, a.low));
+  return c.fma(remainder, reciprocal, quotient);
+}
+
+struct Power {
+  Sum less_one;     ///< the power is 2^exponent (1 + less_one); not normalised: low may be a fifth of high
+  Value* exponent;  ///< i32
+};
+/// e^x for |x| < 10^6. The polynomial is the minimax one of (e^r - 1 - r) / r^2, relative error of the power 2^-34.
+Power split_exp(CodeBuilder& c, Value* x) {
+  Value* sum = c.fma(x, c.real(x, log2_e), c.real(x, round_magic));
+  Value* n = c.ir.CreateFSub(sum, c.real(x, round_magic));
+  // ln 2 in two parts, the first with 15 bits: n times it is exact.
+  Value* high = c.fma(n, c.real(x, -0x1.62e4p-1), x);
+  Value* rest = c.ir.CreateFMul(n, c.real(x, -0x1.7f7d1cf79abcap-20));
+  Value* r = c.ir.CreateFAdd(high, rest);
+  Value* p = c.polynomial(
+      r, {0.5, 0.16666666855663, 0.04166625333812, 0.008333265184635, 1.394724360309e-3, 1.991807225788e-4});
+  Value* low = c.fma(c.ir.CreateFMul(r, r), p, rest);
+  return {{high, low}, c.ir.CreateSub(bits(c, sum), c.integer(bits(c, sum), 0x4b400000))};
+}
+/// 2^x for |x| < 2^22, likewise.
+Power split_exp2(CodeBuilder& c, Value* x) {
+  constexpr double ln_2_high = 0x1.62e43p-1;
+  const Rounded n = round_to_integer(c, x);
+  Value* f = c.ir.CreateFSub(x, n.real);
+  Value* high = c.ir.CreateFMul(f, c.real(x, ln_2_high));
+  Value* rest = c.fma(f, c.real(x, ln_2_high), c.ir.CreateFNeg(high));
+  rest = c.fma(f, c.real(x, std::numbers::ln2 - ln_2_high), rest);
+  Value* p = c.polynomial(f, {0.24022651071732, 0.05550410925715, 9.61803737477e-3, 1.333345342240e-3,
+                              1.546698783596e-4, 1.531059633710e-5});
+  Value* low = c.fma(c.ir.CreateFMul(f, f), p, rest);
+  return {{high, low}, c.ir.CreateSub(bits(c, n.sum), c.integer(bits(c, n.sum), 0x4b400000))};
+}
+Value* join(CodeBuilder& c, const Power& power) {
+  Value* x = power.less_one.high;
+  const Sum sum = add_smaller(c, c.real(x, 1), x);
+  return scale_by(c, c.ir.CreateFAdd(sum.high, c.ir.CreateFAdd(sum.low, power.less_one.low)), power.exponent);
 }
 
 struct Logarithm {
   Value* exponent;     ///< as f32
-  Value* log_m;        ///< natural logarithm of the mantissa, which lies in [sqrt(1/2), sqrt(2))
+  Sum log_m;           ///< natural logarithm of the mantissa, which lies in [sqrt(1/2), sqrt(2))
   Value* is_ordinary;  ///< finite and positive
 };
 Logarithm split_logarithm(CodeBuilder& c, Value* x) {
@@ -69,7 +126,7 @@ Logarithm split_logarithm(CodeBuilder& c, Value* x) {
   Value* tail = c.ir.CreateFMul(c.ir.CreateFMul(square, f), p);
   tail = c.fma(square, c.real(x, -0.5), tail);
   Value* is_ordinary = c.ir.CreateAnd(c.ir.CreateFCmpOGT(x, c.real(x, 0)), c.ir.CreateFCmpOLT(x, c.real(x, infinity)));
-  return {true_exponent, c.ir.CreateFAdd(f, tail), is_ordinary};
+  return {true_exponent, {f, tail}, is_ordinary};
 }
 
 /// What a logarithm gives outside the positive finite numbers.
@@ -149,60 +206,83 @@ Value* exp2_nonpositive(CodeBuilder& c, Value* x) {
   return from_bits(c, c.ir.CreateAdd(bits(c, p), shl(c, bits(c, n.sum), 23)));
 }
 
-Value* exp2(CodeBuilder& c, Value* x) {
-  Value* clamped = c.at_most(c.at_least(x, -160), 140);
-  const Rounded n = round_to_integer(c, clamped);
-  return scaled_exp2(c, n, c.ir.CreateFSub(clamped, n.real));
-}
-
-Value* exp(CodeBuilder& c, Value* x) {
-  Value* clamped = c.at_most(c.at_least(x, -110), 100);
-  const Rounded n = round_to_integer(c, c.ir.CreateFMul(clamped, c.real(x, log2_e)));
-  // ln 2 in two parts, the first with 15 bits: n times it is exact.
-  Value* r = c.fma(n.real, c.real(x, -0x1.62e4p-1), clamped);
-  r = c.fma(n.real, c.real(x, -0x1.7f7d1cf79abcap-20), r);
-  return scaled_exp2(c, n, c.ir.CreateFMul(r, c.real(x, log2_e)));
-}
+Value* exp2(CodeBuilder& c, Value* x) { return join(c, split_exp2(c, c.at_most(c.at_least(x, -160), 140))); }
+Value* exp(CodeBuilder& c, Value* x) { return join(c, split_exp(c, c.at_most(c.at_least(x, -110), 100))); }
 
 Value* log2(CodeBuilder& c, Value* x) {
+  constexpr double log2_e_high = 0x1.715476p0;
   const Logarithm parts = split_logarithm(c, x);
-  // log2(e) in two parts, so that the product keeps the accuracy of log_m.
-  Value* high = c.ir.CreateFMul(parts.log_m, c.real(x, 1.4426950216293335));
-  Value* value = c.fma(parts.log_m, c.real(x, log2_e - 1.4426950216293335), high);
-  return finish_logarithm(c, x, parts, c.ir.CreateFAdd(parts.exponent, value));
+  Value* high = c.ir.CreateFMul(parts.log_m.high, c.real(x, log2_e_high));
+  Value* low = c.fma(parts.log_m.high, c.real(x, log2_e_high), c.ir.CreateFNeg(high));
+  low = c.fma(parts.log_m.high, c.real(x, log2_e - log2_e_high), low);
+  low = c.fma(parts.log_m.low, c.real(x, log2_e), low);
+  const Sum sum = add_smaller(c, parts.exponent, high);
+  return finish_logarithm(c, x, parts, c.ir.CreateFAdd(sum.high, c.ir.CreateFAdd(sum.low, low)));
 }
 
 Value* log(CodeBuilder& c, Value* x) {
   const Logarithm parts = split_logarithm(c, x);
-  Value* low = c.fma(parts.exponent, c.real(x, 0x1.7f7d1cf79abcap-20), parts.log_m);
-  return finish_logarithm(c, x, parts, c.fma(parts.exponent, c.real(x, 0x1.62e4p-1), low));
+  Value* low = c.fma(parts.exponent, c.real(x, 0x1.7f7d1cf79abcap-20), parts.log_m.low);
+  const Sum sum = add_smaller(c, c.ir.CreateFMul(parts.exponent, c.real(x, 0x1.62e4p-1)), parts.log_m.high);
+  return finish_logarithm(c, x, parts, c.ir.CreateFAdd(sum.high, c.ir.CreateFAdd(sum.low, low)));
 }
 
 Value* tanh(CodeBuilder& c, Value* x) {
-  // E / (E + 2) with E = exp(2 x) - 1 = 2^n (2^f - 1) + (2^n - 1): nothing cancels, near 0 either, so the result is
-  // within 1.5 ulp. tanh is +-1 in f32 from 9.02 on.
-  Value* doubled = c.ir.CreateFMul(c.at_most(c.at_least(x, -9.25), 9.25), c.real(x, 2 * log2_e));
-  const Rounded n = round_to_integer(c, doubled);
-  Value* f = c.ir.CreateFSub(doubled, n.real);
-  const std::vector<double> quotient(exp2_coefficients.begin() + 1, exp2_coefficients.end());
-  Value* fraction = c.ir.CreateFMul(f, c.polynomial(f, quotient));  // 2^f - 1
-  Value* power = from_bits(c, c.ir.CreateAdd(shl(c, bits(c, n.sum), 23), c.integer(bits(c, x), 0x3f800000)));  // 2^n
-  Value* e = c.fma(power, fraction, c.ir.CreateFSub(power, c.real(x, 1)));
-  return c.ir.CreateFDiv(e, c.ir.CreateFAdd(e, c.real(x, 2)));
+  // (E - 1) / (E + 1) with E = e^(2|x|) = 2^n (1 + r): as 2^n - 1 + 2^n r nothing cancels near 0. From 9.02 on it is 1.
+  auto& ir = c.ir;
+  Value* size = c.at_most(absolute(c, x), 9.25);
+  const Power e = split_exp(c, ir.CreateFAdd(size, size));
+  Value* power = power_of_two(c, e.exponent);
+  const Sum r = add_smaller(c, e.less_one.high, e.less_one.low);
+  Value *high = ir.CreateFMul(r.high, power), *low = ir.CreateFMul(r.low, power);
+  const auto with = [&](double one) {
+    const Sum base = add_smaller(c, power, c.real(x, one));
+    const Sum sum = add_smaller(c, base.high, high);
+    return Sum{sum.high, ir.CreateFAdd(ir.CreateFAdd(sum.low, low), base.low)};
+  };
+  return c.intrinsic(llvm::Intrinsic::copysign, divide(c, with(-1), with(1)), x);
 }
 
 Value* sigmoid(CodeBuilder& c, Value* x) {
+  // 1 / (1 + E) or E / (1 + E), whichever has E = e^-|x|, so that nothing overflows.
+  auto& ir = c.ir;
   Value* one = c.real(x, 1);
-  return c.ir.CreateFDiv(one, c.ir.CreateFAdd(one, exp(c, c.ir.CreateFNeg(x))));
+  Value* zero = c.real(x, 0);
+  const Power e = split_exp(c, ir.CreateFNeg(c.at_most(absolute(c, x), 110)));
+  const Sum mantissa = add_smaller(c, one, e.less_one);
+  // Less than 2^-64 is nothing beside 1.
+  Value* power = power_of_two(c, c.intrinsic(llvm::Intrinsic::smax, e.exponent, c.integer(e.exponent, -64)));
+  Sum sum = add_smaller(c, one, ir.CreateFMul(mantissa.high, power));
+  sum.low = c.fma(mantissa.low, power, sum.low);
+  Value* is_negative = ir.CreateFCmpOLT(x, zero);
+  Value* quotient = divide(
+      c, {ir.CreateSelect(is_negative, mantissa.high, one), ir.CreateSelect(is_negative, mantissa.low, zero)}, sum);
+  return ir.CreateSelect(is_negative, scale_by(c, quotient, e.exponent), quotient);
+}
+
+Value* rsqrt(CodeBuilder& c, Value* x) {
+  // 1 / s for s = sqrt(x), and what both roundings lost, to first order; not for 0 and infinity.
+  auto& ir = c.ir;
+  Value *root = c.intrinsic(llvm::Intrinsic::sqrt, x), *y = ir.CreateFDiv(c.real(x, 1), root);
+  Value* minus = ir.CreateFNeg(y);
+  Value* root_error = c.fma(ir.CreateFNeg(root), root, x);
+  Value* error = c.fma(minus, root, c.real(x, 1));
+  error = c.fma(ir.CreateFMul(minus, c.real(x, 0.5)), ir.CreateFMul(y, root_error), error);
+  Value* repaired = c.fma(y, error, y);
+  return ir.CreateSelect(ir.CreateFCmpORD(repaired, repaired), repaired, y);
 }
 
 Value* erf(CodeBuilder& c, Value* x) {
   Value* magnitude = c.at_most(absolute(c, x), 4);
   Value* square = c.ir.CreateFMul(magnitude, magnitude);
-  Value* small = c.ir.CreateFMul(
-      magnitude,
-      c.polynomial(square, {1.1283791659138722, -0.3761262713633534, 0.11283600179307252, -0.02685444469617609,
-                            0.005189535508423157, -0.0008020842570163401, 7.889123253083375e-05}));
+  // The leading term in two parts.
+  constexpr double slope = 0x1.20dd76p0;
+  Value* leading = c.ir.CreateFMul(magnitude, c.real(x, slope));
+  Value* rest = c.fma(magnitude, c.real(x, slope), c.ir.CreateFNeg(leading));
+  Value* p = c.polynomial(square, {-0.3761262713633534, 0.11283600179307252, -0.02685444469617609, 0.005189535508423157,
+                                   -0.0008020842570163401, 7.889123253083375e-05});
+  p = c.fma(square, p, c.real(x, 1.1283791659138722 - slope));
+  Value* small = c.ir.CreateFAdd(leading, c.fma(magnitude, p, rest));
   // -log2(erfc(x)) on [1, 4].
   Value* q =
       c.polynomial(c.ir.CreateFSub(magnitude, c.real(x, 2.5)),

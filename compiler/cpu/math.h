@@ -20,6 +20,7 @@ Value* log(CodeBuilder& c, Value* x);
 Value* log2(CodeBuilder& c, Value* x);
 Value* tanh(CodeBuilder& c, Value* x);
 Value* sigmoid(CodeBuilder& c, Value* x);
+Value* rsqrt(CodeBuilder& c, Value* x);
 Value* erf(CodeBuilder& c, Value* x);
 /// Reduced in double: accurate for |x| up to 2^30.
 Value* sin(CodeBuilder& c, Value* x);

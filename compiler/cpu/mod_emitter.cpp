@@ -180,7 +180,7 @@ Value* ModEmitter::emit_real(const Inst& inst, Value* x, Value* y, Value* z) {
     case Op::sqrt:
       return c_.intrinsic(llvm::Intrinsic::sqrt, x);
     case Op::rsqrt:
-      return b.CreateFDiv(c_.real(x, 1), c_.intrinsic(llvm::Intrinsic::sqrt, x));
+      return math::rsqrt(c_, x);
     case Op::tanh:
       return math::tanh(c_, x);
     case Op::sigmoid:

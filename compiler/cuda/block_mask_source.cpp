@@ -20,7 +20,7 @@ constexpr int signature_schema = 2;
 
 /// What the files of block_mask/ include from elsewhere.
 constexpr std::string_view shared_templates[] = {"contract.cuh", "dependent_launch.cuh", "mods_prelude.cuh",
-                                                 "prelude.cuh"};
+                                                 "precise.cuh", "prelude.cuh"};
 
 /// Larger classifiers cost more than the looking they save.
 constexpr std::size_t max_classifier_insts = 1024;

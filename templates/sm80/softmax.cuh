@@ -20,6 +20,8 @@ namespace attnc {
 namespace sm80 {
 
 inline constexpr float slack_log2 = 8.0f;
+// For fp32 less: the rounding error of an exponent grows with its size, and is a relative error of the exponential.
+inline constexpr float slack_f32_log2 = 1.0f;
 // Row sums above which speculation raises the origin, and those that it does not survive: 2^40 and 2^60.
 inline constexpr float large_sum = 1.099511627776e12f;
 inline constexpr float largest_sum = 1.152921504606847e18f;
@@ -223,7 +225,9 @@ struct Softmax {
     return scaled ? fmaf(score, to_log2, -origin[r]) : score;
   }
   // The exponent above which a row's origin is raised. The first key sets it, however small its score.
-  __forceinline__ float limit(int r) const { return shifted && is_unset(r) ? -infinity() : slack_log2; }
+  __forceinline__ float limit(int r) const {
+    return shifted && is_unset(r) ? -infinity() : S::is_f32 ? slack_f32_log2 : slack_log2;
+  }
 };
 
 }  // namespace sm80
