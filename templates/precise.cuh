@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Elementary functions for fp32 attention and the `precise` option: within 0.8 ulp where written here, within 1.5 ulp
-// where they are CUDA's own. exp2f, expf and tanhf are up to 2 ulp off and 1 / (1 + expf(-x)) up to 3, which scores that
-// are a multiple of such a function carry into the output.
+// where they are CUDA's own. exp2f, expf and tanhf are up to 2 ulp off and 1 / (1 + expf(-x)) up to 3, which scores
+// that are a multiple of such a function carry into the output.
 //
-// The ones here hold intermediate results as the sum of two floats and repair the quotient by its remainder. What is added
-// up error-free is never a product, so contraction into fmaf changes nothing.
+// The ones here hold intermediate results as the sum of two floats and repair the quotient by its remainder. What is
+// added up error-free is never a product, so contraction into fmaf changes nothing.
 #pragma once
 
 #include "prelude.cuh"
@@ -23,7 +23,9 @@ inline constexpr float round_magic = 0x1.8p23f;
 __forceinline__ int32 rounded_integer(float sum) {
   return static_cast<int32>(__float_as_uint(sum) - __float_as_uint(round_magic));
 }
-__forceinline__ float power_of_two(int32 exponent) { return __uint_as_float(static_cast<uint32>(exponent + 127) << 23); }
+__forceinline__ float power_of_two(int32 exponent) {
+  return __uint_as_float(static_cast<uint32>(exponent + 127) << 23);
+}
 // In two steps, so that subnormal results and overflow come out right.
 __forceinline__ float scale_by(float y, int32 exponent) {
   const int32 half = exponent >> 1;
