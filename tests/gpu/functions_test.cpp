@@ -8,6 +8,7 @@
 #include <random>
 
 #include "tests/gpu/gpu_runner.h"
+#include "tests/support/function_cases.h"
 
 namespace attnc::testing {
 namespace {
@@ -15,7 +16,7 @@ namespace {
 constexpr int rows = 4096;
 constexpr float infinity = std::numeric_limits<float>::infinity();
 
-struct FunctionCase {
+struct ApproximateCase {
   std::string name;
   std::string text;  ///< the score_mod, of x[q_idx] and y[q_idx]
   std::function<void(std::mt19937&, float& x, float& y)> draw;
@@ -27,7 +28,7 @@ float uniform(std::mt19937& generator, float low, float high) {
   return std::uniform_real_distribution<float>(low, high)(generator);
 }
 
-std::vector<FunctionCase> function_cases() {
+std::vector<ApproximateCase> approximate_cases() {
   // 2^-22 of the exponent of 2, or of y where x is near 1, with a margin, and some rounding.
   const auto of_pow = [](double y, double result) {
     const double exponent = result == 0 ? 0 : std::fabs(std::log2(std::fabs(result)));
@@ -78,7 +79,7 @@ std::vector<FunctionCase> function_cases() {
 }
 
 /// The problem whose lse is the case's function of x and y, in its dtype.
-Problem problem_of(const FunctionCase& function, DType dtype) {
+Problem problem_of(const ApproximateCase& function, DType dtype) {
   Problem problem({.dtype = dtype, .batch = 1, .q_heads = 1, .kv_heads = 1, .q_len = rows, .kv_len = 1});
   float* values[2];
   for (int i = 0; i < 2; ++i) {
@@ -93,7 +94,7 @@ Problem problem_of(const FunctionCase& function, DType dtype) {
   return problem;
 }
 
-ModCase mods_of(const FunctionCase& function) {
+ModCase mods_of(const ApproximateCase& function) {
   const BufferDecl x{"x", DType::f32, 1}, y{"y", DType::f32, 1};
   return {function.name, score_mod(function.text, {{}, {x, y}}), {}, {}};
 }
@@ -103,7 +104,7 @@ class GpuFunctions : public ::testing::TestWithParam<std::tuple<std::size_t, DTy
 TEST_P(GpuFunctions, AreWithinTheirErrors) {
   ATTNC_REQUIRE_GPU();
   const auto [index, dtype] = GetParam();
-  const FunctionCase function = function_cases()[index];
+  const ApproximateCase function = approximate_cases()[index];
   Problem problem = problem_of(function, dtype);
   GpuRunner runner;
   const ModCase mods = mods_of(function);
@@ -121,12 +122,62 @@ TEST_P(GpuFunctions, AreWithinTheirErrors) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, GpuFunctions,
-                         ::testing::Combine(::testing::Range(std::size_t{0}, function_cases().size()),
+                         ::testing::Combine(::testing::Range(std::size_t{0}, approximate_cases().size()),
                                             ::testing::Values(DType::f32, DType::bf16)),
                          [](const auto& info) {
-                           return function_cases()[std::get<0>(info.param)].name + "_" +
+                           return approximate_cases()[std::get<0>(info.param)].name + "_" +
                                   std::string(name(std::get<1>(info.param)));
                          });
+
+class GpuFunctionErrors : public ::testing::TestWithParam<std::size_t> {};
+
+// f32. lse would lose the last bit on its way through log2 units, so it is given the error itself, in ulps.
+TEST_P(GpuFunctionErrors, InUlps) {
+  ATTNC_REQUIRE_GPU();
+  const FunctionCase function = function_cases()[GetParam()];
+  const BufferDecl x{"x", DType::f32, 1}, y{"y", DType::f32, 1}, rounded{"rounded", DType::f32, 1},
+      ulps{"ulps", DType::f32, 1};
+  const ModCase mods{function.name,
+                     score_mod("(" + function.text + " - rounded[q_idx]) * ulps[q_idx]", {{}, {x, y, rounded, ulps}}),
+                     {},
+                     {}};
+  const Attention attention = make_attention(mods, {.dtype = DType::f32}, Device::cuda(0));
+  std::mt19937_64 random(std::random_device{}());
+  double worst = 0;
+  float worst_x = 0, worst_y = 0;
+  for (const Range& range : function.x) {
+    Problem problem({.dtype = DType::f32, .batch = 1, .q_heads = 1, .kv_heads = 1, .q_len = rows, .kv_len = 1});
+    float* values[4];
+    const char* const names[] = {"x", "y", "rounded", "ulps"};
+    for (int i = 0; i < 4; ++i) {
+      GuardedTensor& buffer =
+          problem.buffers.emplace(names[i], GuardedTensor::create(DType::f32, {rows})).first->second;
+      values[i] = static_cast<float*>(buffer.view.data);
+    }
+    std::vector<long double> exact(rows);
+    for (std::size_t row = 0; row < exact.size(); ++row) {
+      do {  // where the result and the size of an ulp are ordinary
+        values[0][row] = range.draw(random), values[1][row] = function.y.draw(random);
+        exact[row] = function.exact(values[0][row], values[1][row]);
+      } while (!(std::fabs(exact[row]) > 1e-30L && std::fabs(exact[row]) < 3e38L));
+      values[2][row] = static_cast<float>(exact[row]);
+      values[3][row] = static_cast<float>(1 / ulp_f32(exact[row]));
+    }
+    GpuRunner runner;
+    runner.forward(attention, problem, mods, nullptr);
+    const auto* lse = static_cast<const float*>(problem.lse.view.data);
+    for (std::size_t row = 0; row < exact.size(); ++row) {
+      const long double rounding = (values[2][row] - exact[row]) * values[3][row];
+      const auto error = static_cast<double>(std::fabs(std::round(lse[row]) + rounding));
+      if (!(error <= worst)) worst = error, worst_x = values[0][row], worst_y = values[1][row];
+    }
+  }
+  RecordProperty("ulps", std::to_string(worst));
+  EXPECT_LE(worst, function.cuda_ulps) << function.text << " at x = " << worst_x << ", y = " << worst_y;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, GpuFunctionErrors, ::testing::Range(std::size_t{0}, function_cases().size()),
+                         [](const auto& info) { return function_cases()[info.param].name; });
 
 // CUDA's own sine keeps an array in local memory, which ptxas has been seen to lose in kernels for Hopper.
 TEST(GpuStack, LeavesPreciseFunctionsRight) {
