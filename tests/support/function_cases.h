@@ -18,9 +18,9 @@ struct Range {
 
 struct FunctionCase {
   std::string name;
-  std::string text;        ///< of x[q_idx] and y[q_idx]
-  double cpu_ulps;         ///< greatest error allowed
-  double cuda_ulps;        ///< where the functions are precise (f32); CUDA's own are up to 1.5
+  std::string text;  ///< of x[q_idx] and y[q_idx]
+  double cpu_ulps;   ///< greatest error allowed
+  double cuda_ulps;  ///< where the functions are precise (f32); CUDA's own are up to 1.5
   std::function<long double(long double x, long double y)> exact;
   std::vector<Range> x;
   Range y = {0, 1};
