@@ -16,8 +16,8 @@ namespace attnc::sm90 {
 
 template <class Plan, class Mods>
 __device__ __forceinline__ void init_barriers(const SharedView<Plan, Mods>& shared) {
-  // Of those that read what ordinary stores put into a slot or write it, every thread arrives (README.md, "Who gives a slot back");
-  // of those that only wait for the tensor cores, one of each warp.
+  // Of those that read what ordinary stores put into a slot or write it, every thread arrives (README.md, "Who gives a
+  // slot back"); of those that only wait for the tensor cores, one of each warp.
   constexpr int consumer_warps = Plan::consumer_warpgroups * 4;
   for (int slot = 0; slot < Plan::q_stages; ++slot) {
     barrier_init(shared.q_full(slot), 1);
