@@ -18,7 +18,7 @@
 
 namespace attnc::cpu {
 namespace {
-constexpr int emitter_version = 3;  ///< as in cpu_kernel.cpp, for the mask kernel
+constexpr int emitter_version = 4;  ///< as in cpu_kernel.cpp, for the mask kernel
 }  // namespace
 
 struct MaskEvaluator::State {

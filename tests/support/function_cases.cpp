@@ -52,7 +52,7 @@ std::vector<FunctionCase> function_cases() {
        {{-126, -100, true}}},
       {"tanh",
        "tanh(x[q_idx])",
-       1.0,
+       1.4,
        1.1,
        [](L x, L) { return std::tanh(x); },
        {{-1, 1}, {-10, 10}, {-126, 127, true}}},
