@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elementary functions for fp32 attention and the `precise` option: within 1.1 ulp where written here, within 1.5 ulp
+// Elementary functions for fp32 attention and the `precise` option: within 1 ulp where written here, within 1.5 ulp
 // where they are CUDA's own. exp2f, expf and tanhf are up to 2 ulp off and 1 / (1 + expf(-x)) up to 3, which scores
 // that are a multiple of such a function carry into the output.
 //
-// The ones here hold intermediate results as the sum of two floats and repair the quotient by its remainder. What is
-// added up error-free is never a product, so contraction into fmaf changes nothing.
+// What is added up error-free here is never a rounded product, so contraction into fmaf changes nothing.
 #pragma once
 
 #include "prelude.cuh"
@@ -31,20 +30,12 @@ __forceinline__ float scale_by(float y, int32 exponent) {
   const int32 half = exponent >> 1;
   return y * power_of_two(half) * power_of_two(exponent - half);
 }
-// 2^-22: what follows repairs it.
+// Relative error 2^-23: what follows repairs it.
 __forceinline__ float rough_reciprocal(float x) {
   float y;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
-// (a + a_low) / (b + b_low) for ordinary sizes of b.
-__forceinline__ float divide_sums(float a, float a_low, float b, float b_low) {
-  const float reciprocal = rough_reciprocal(b);
-  const float quotient = a * reciprocal;
-  const float remainder = fmaf(-quotient, b, a) + fmaf(-quotient, b_low, a_low);
-  return fmaf(remainder, reciprocal, quotient);
-}
-
 // e^x - 1 before scaling by 2^exponent is taken into account: e^x = 2^exponent (1 + high + low). |x| up to 10^6. The
 // polynomial is the minimax one of (e^r - 1 - r) / r^2, relative error of the power 2^-34.
 __forceinline__ Scaled reduced_exp(float x) {
@@ -73,13 +64,6 @@ __forceinline__ Scaled reduced_exp2(float x) {
   p = fmaf(p, f, 0.240226511f);
   return {high, fmaf(f * f, p, rest), rounded_integer(sum)};
 }
-// 1 + the two parts, as two parts again.
-__forceinline__ Scaled one_plus(Scaled x) {
-  const float sum = 1.0f + x.high;
-  const float rest = ((1.0f - sum) + x.high) + x.low;
-  const float high = sum + rest;
-  return {high, (sum - high) + rest, x.exponent};
-}
 __forceinline__ float to_float(Scaled power) {
   const float sum = 1.0f + power.high;
   return scale_by(sum + (((1.0f - sum) + power.high) + power.low), power.exponent);
@@ -89,21 +73,36 @@ __forceinline__ float to_float(Scaled power) {
 __forceinline__ float exp2(float x) { return to_float(reduced_exp2(x > 140.0f ? 140.0f : x < -160.0f ? -160.0f : x)); }
 __forceinline__ float exp(float x) { return to_float(reduced_exp(x > 100.0f ? 100.0f : x < -110.0f ? -110.0f : x)); }
 
-// 1 / (1 + E) or E / (1 + E), whichever has E = e^-|x|, so that nothing overflows.
-__forceinline__ float sigmoid(float x) {
-  const float size = fabsf(x) > 110.0f ? 110.0f : fabsf(x);
-  const Scaled e = one_plus(reduced_exp(-size));
-  const float power = power_of_two(e.exponent < -64 ? -64 : e.exponent);  // less is nothing beside 1
-  const float scaled = e.high * power, sum = 1.0f + scaled;
-  const float sum_low = ((1.0f - sum) + scaled) + e.low * power;
-  const bool negative = x < 0.0f;
-  const float quotient = divide_sums(negative ? e.high : 1.0f, negative ? e.low : 0.0f, sum, sum_low);
-  return negative ? scale_by(quotient, e.exponent) : quotient;
+// e^x = 2^exponent (1 + high) where half an ulp more does not matter; relative error of the power 2^-28.
+__forceinline__ Scaled short_exp(float x) {
+  const float sum = fmaf(x, log2_e, round_magic);
+  const float n = sum - round_magic;
+  const float r = fmaf(n, -0x1.7f7d1cp-20f, fmaf(n, -0x1.62e4p-1f, x));
+  float p = fmaf(r, 1.39516994e-3f, 8.36959061e-3f);
+  p = fmaf(p, r, 4.16661876e-2f);
+  p = fmaf(p, r, 0.166665130f);
+  p = fmaf(p, r, 0.5f);
+  return {fmaf(r * r, p, r), 0.0f, rounded_integer(sum)};
+}
+// 1 / (1 + (1 + t) power), rounded about once where the sum is below 2^24. Both roundings before the reciprocal are
+// taken back exactly: power is a power of two, so the difference of nearby numbers is their own.
+__forceinline__ float reciprocal_of_one_plus(float t, float power) {
+  const float x = fmaf(t, power, power), x_lost = fmaf(t, power, power - x);
+  const float sum = 1.0f + x, lost = (x - (sum - 1.0f)) + x_lost;
+  const float y = rough_reciprocal(sum);
+  return fmaf(y, fmaf(-lost, y, fmaf(-sum, y, 1.0f)), y);
 }
 
-// An odd polynomial (minimax, relative error 2^-28) up to 0.6, then 1 - 2 / (E + 1) with E = e^(2|x|). Within 1.1 ulp:
-// the sum and the reciprocal are repaired, and E's own error is halved at least. A quotient of sums of two floats would
-// be within 0.8, but soft-capping is made of this function.
+// 1 / (1 + e^-x), within 1 ulp above -16 and 1.5 below. Powers above 2^64, beside which the 1 is nothing, are divided
+// by last, so that small results come out right.
+__forceinline__ float sigmoid(float x) {
+  const Scaled e = short_exp(x > 80.0f ? -80.0f : x < -110.0f ? 110.0f : -x);
+  const int32 exponent = e.exponent < 64 ? e.exponent : 64;
+  const float power = power_of_two(exponent);
+  return reciprocal_of_one_plus(e.high, power) * power_of_two(exponent - e.exponent);
+}
+
+// An odd polynomial (minimax, relative error 2^-28) up to 0.6, then 1 - 2 / (E + 1) with E = e^(2|x|). Within 0.9 ulp.
 __forceinline__ float tanh(float x) {
   const float size = fabsf(x) > 10.0f ? 10.0f : fabsf(x);
   const float square = size * size;
@@ -113,20 +112,9 @@ __forceinline__ float tanh(float x) {
   q = fmaf(q, square, -0.333332980f);
   const float near_zero = fmaf(size * square, q, size);
 
-  const float doubled = 2.0f * size;
-  const float rounded = fmaf(doubled, log2_e, round_magic);
-  const float n = rounded - round_magic;
-  const float r = fmaf(n, -0x1.7f7d1cp-20f, fmaf(n, -0x1.62e4p-1f, doubled));
-  float p = fmaf(r, 1.39516994e-3f, 8.36959061e-3f);
-  p = fmaf(p, r, 4.16661876e-2f);
-  p = fmaf(p, r, 0.166665130f);
-  p = fmaf(p, r, 0.5f);
-  const float power = power_of_two(rounded_integer(rounded));
-  const float e = fmaf(fmaf(r * r, p, r), power, power);
-  const float sum = e + 1.0f, lost = e - (sum - 1.0f);
-  const float reciprocal = rough_reciprocal(sum);
-  const float error = fmaf(-lost, reciprocal, fmaf(-sum, reciprocal, 1.0f));
-  const float far_from_zero = fmaf(-2.0f, fmaf(reciprocal, error, reciprocal), 1.0f);
+  const Scaled e = short_exp(2.0f * size);
+  const float power = power_of_two(e.exponent);
+  const float far_from_zero = fmaf(-2.0f, reciprocal_of_one_plus(e.high, power), 1.0f);
   return copysignf(size < 0.6f ? near_zero : far_from_zero, x);
 }
 

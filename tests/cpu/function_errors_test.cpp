@@ -61,6 +61,27 @@ TEST_P(FunctionErrors, InUlps) {
                                       << ", y = " << worst_y;
 }
 
+TEST_P(FunctionErrors, AtSpecialValues) {
+  const FunctionCase function = function_cases()[GetParam()];
+  constexpr float infinity = std::numeric_limits<float>::infinity();
+  std::vector<float> x = {0.0f,   -0.0f,   infinity, -infinity, std::numeric_limits<float>::quiet_NaN(),
+                          1e-45f, -1e-45f, 1e-39f,   -1e-39f,   1.0f,
+                          -1.0f,  100.0f,  -100.0f,  200.0f,    -200.0f};
+  if (function.name != "sin" && function.name != "cos") x.insert(x.end(), {3e38f, -3e38f, 1e10f, -1e10f});
+  const std::vector<float> y(x.size(), 2.0f);
+  const std::vector<float> got = evaluate(function.text, x, y);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const auto want = static_cast<float>(function.exact(x[i], y[i]));
+    if (std::isnan(want) || want == infinity) {  // a score of +inf is NaN after the softmax
+      EXPECT_TRUE(std::isnan(got[i])) << function.text << " at " << x[i] << " is " << got[i];
+    } else if (want == -infinity) {
+      EXPECT_EQ(got[i], want) << function.text << " at " << x[i];
+    } else {
+      EXPECT_NEAR(got[i], want, 2 * ulp_f32(want)) << function.text << " at " << x[i];
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, FunctionErrors, ::testing::Range(std::size_t{0}, function_cases().size()),
                          [](const auto& info) { return function_cases()[info.param].name; });
 
