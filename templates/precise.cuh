@@ -119,11 +119,13 @@ __forceinline__ float tanh(float x) {
 }
 
 __forceinline__ float sqrt(float x) { return sqrtf(x); }
-// 1 / s for s = sqrt(x), and what both roundings lost, to first order; not for 0 and infinity.
+// One step of Newton's method, its residual in two parts; not for 0 and infinity. Within 0.51 ulp.
 __forceinline__ float rsqrt(float x) {
-  const float root = sqrtf(x), y = 1.0f / root;
-  const float root_error = fmaf(-root, root, x), y_error = fmaf(-y, root, 1.0f);
-  const float repaired = fmaf(y, fmaf(-0.5f * y, y * root_error, y_error), y);
+  float y;
+  asm("rsqrt.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
+  const float root = x * y, rest = fmaf(x, y, -root);
+  const float error = fmaf(-rest, y, fmaf(-root, y, 1.0f));
+  const float repaired = fmaf(0.5f * y, error, y);
   return repaired == repaired ? repaired : y;
 }
 __forceinline__ float divide(float a, float b) { return a / b; }
