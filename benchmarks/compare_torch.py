@@ -42,7 +42,8 @@ parser.add_argument("--plot", action="store_true", help="draw --out beside itsel
 parser.add_argument("--budget", type=float, default=140, help="seconds after which remaining rows are skipped, and said so")
 parser.add_argument("--no-flex", action="store_true", help="leave FlexAttention out (it takes seconds to compile each)")
 parser.add_argument("--no-portable", action="store_true", help="leave the portable kernel out")
-parser.add_argument("--tuned", action="store_true", help="also FlexAttention with max-autotune (6 to 18 s each)")
+parser.add_argument("--tuned", nargs="*", choices=["variants", "seeds"], metavar="PART",
+                    help="also FlexAttention with max-autotune (6 to 18 s each): in variants, seeds; no PART: in both")
 parser.add_argument("--rep", type=float, default=60, help="milliseconds of repetitions per contender of a row")
 grid = parser.add_mutually_exclusive_group()
 grid.add_argument("--quick", action="store_true", help="head dimensions 64 and 128, lengths 1024, 4096, 16384: the default")
@@ -52,6 +53,8 @@ parser.add_argument("--lengths", type=int, nargs="+", help="lengths of dense")
 args = parser.parse_args()
 args.dims = args.dims or ([64, 96, 128, 192, 256] if args.full else [64, 128])
 args.lengths = args.lengths or ([512, 1024, 2048, 4096, 8192, 16384, 32768] if args.full else [1024, 4096, 16384])
+
+tuned_parts = {"variants", "seeds"} if args.tuned == [] else set(args.tuned or [])
 
 START = time.time()
 HOPPER = torch.cuda.get_device_capability() == (9, 0)
@@ -219,7 +222,7 @@ def flex_peers(exact_score_mod=None, **kw):
     if args.no_flex:
         return {}
     peers = {"flex": flex(**kw)}
-    if args.tuned:
+    if part in tuned_parts:
         peers["flex_tuned"] = flex(tuned=True, **kw)
     if exact_score_mod:
         peers["flex_exact"] = flex(**{**kw, "score_mod": exact_score_mod})
