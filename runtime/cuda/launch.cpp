@@ -43,13 +43,14 @@ std::int64_t q_tiles_of(const plan::TilePlan& plan, const ForwardCall& call) {
 }
 
 void launch_sm80(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call, ForwardArguments& args,
-                 void* params, std::int64_t q_tiles) {
+                 void* params, std::int64_t q_tiles, const ForwardQueue& queue) {
   const plan::TilePlan& plan = kernel.plan();
   const auto stream = static_cast<CUstream>(call.stream);
   args.kv_splits = choose_kv_splits(plan, device.multiprocessors, q_tiles, call.kv_len);
   void* arguments[] = {&args, params};
   if (args.kv_splits == 1) {
-    enqueue(kernel.forward(), q_tiles, 1, plan.threads, plan.smem_bytes, stream, arguments);
+    enqueue(kernel.forward(), q_tiles, 1, plan.threads, plan.smem_bytes, stream, arguments,
+            queue.overlaps && can_overlap_launches(device));
     return;
   }
   const std::int64_t rows = static_cast<std::int64_t>(call.batch) * call.q_heads * call.q_len;
@@ -120,7 +121,7 @@ void launch_forward(const LoadedKernel& kernel, const DeviceInfo& device, const 
   if (plan.family == plan::KernelFamily::sm90) {
     launch_sm90(kernel, device, call, args, bytes, q_tiles, queue);
   } else {
-    launch_sm80(kernel, device, call, args, bytes, q_tiles);
+    launch_sm80(kernel, device, call, args, bytes, q_tiles, queue);
   }
 }
 

@@ -11,6 +11,8 @@
 
 #include "arguments.cuh"
 #include "contract.cuh"
+#include "dependent_launch.cuh"
+#include "sm80/copies.cuh"
 #include "sm80/write.cuh"
 
 namespace attnc {
@@ -39,6 +41,10 @@ class ForwardTile {
       }
       wait_for_copies();
       if (speculative && softmax_.has_overflowed()) shared_state().overflowed = 1;
+      if constexpr (!speculative && S::k_offset == S::q_bytes && S::QkRows::row_bytes == S::VRows::row_bytes) {
+        __syncwarp();
+        break;
+      }
       __syncthreads();  // the output is staged over Q
       if (!speculative || shared_state().careful || !shared_state().overflowed) break;
       __syncthreads();
@@ -50,10 +56,16 @@ class ForwardTile {
   }
 
  private:
-  // Bytes of K and V that are to stay in the L2 cache while the q tiles of a group of heads are worked on.
-  static constexpr uint32 l2_budget_bytes = 32u << 20;
+  static constexpr bool speculative = Softmax<Plan, Mods, S>::speculative;
+  static constexpr bool tests_each_step = Mods::has_score_mod && StagedLevels<Plan, Mods>::any;
+  using Copies = TileCopies<Plan, S>;
+  using Division = CopyDivision<Plan, Mods, S>;
 
-  // blockIdx.x counts groups of heads whose K and V share the L2 cache; within a group q tiles, last rows first, with
+  // Bytes of K and V of a group of heads. More than the L2 cache holds, but CTAs that work on neighbouring q tiles of a
+  // head at one time read the same keys at about one time.
+  static constexpr uint32 group_bytes = 128u << 20;
+
+  // blockIdx.x counts groups of heads that are worked on together; within a group q tiles, last rows first, with
   // the heads fastest: with a causal mask a group begins with all of its longest tiles, and the grid ends with short
   // ones. Where all tiles are alike, heads follow one another. blockIdx.y is the split.
   __forceinline__ WorkPlace decode_place() const {
@@ -63,7 +75,7 @@ class ForwardTile {
     if constexpr (Mods::mask_kind != MaskKind::none || Plan::block_table) {
       constexpr uint32 key_bytes = (Plan::head_dim_qk + Plan::head_dim_v) * S::element_bytes;
       const uint32 all_heads = q_heads * args_.batch;
-      const uint32 kv_heads = max(l2_budget_bytes / key_bytes / max(args_.kv_len, 1), 1u);
+      const uint32 kv_heads = max(group_bytes / key_bytes / max(args_.kv_len, 1), 1u);
       const uint32 group =
           min(kv_heads, static_cast<uint32>(args_.kv_heads * args_.batch)) * (q_heads / args_.kv_heads);
       const uint32 first_head = head_index / group * group;
@@ -85,6 +97,8 @@ class ForwardTile {
         q_address(), matrix_of(args_.q, place.b, place.h, S::element_bytes), args_.q.row_stride_elems, place.q_first,
         args_.q_len);
     commit_copies();
+    // The launch before may be the one that takes the extremes of what the mask captures. It began after all else.
+    wait_for_previous_launch();
     if (threadIdx.x == 0) {
       shared_state().place = place;
       shared_state().k = matrix_of(args_.k, place.b, kv_head, S::element_bytes);
@@ -113,7 +127,7 @@ class ForwardTile {
       __syncthreads();
       const KvTile tile = posted(0);
       if (tile.first_key < 0) break;
-      load_tile(tile, 0);
+      load_tile<true>(tile, 0);
     }
     fold_sign_of_scale();
   }
@@ -139,19 +153,52 @@ class ForwardTile {
 
   // Load -----------------------------------------------------------------------------------------------------------
 
-  // Starts copying a tile's keys and values, and computes the mods' values for its keys and differences.
+  // Whether all of a tile's keys exist. Tiles come last keys first, so without a table only the first may reach beyond.
+  __forceinline__ bool is_inside(const KvTile& tile) const { return tile.first_key + Plan::tile_kv <= args_.kv_len; }
+
+  // The copies of what is posted for a stage, from a row of the tile on.
+  __forceinline__ Copies copies_to(int stage, int row) const {
+    const KvTile tile = posted(stage);
+    const SharedState& shared = shared_state();
+    return {{k_address(stage) + row * S::QkRows::row_bytes, read_volatile(shared.k), args_.k.row_stride_elems,
+             tile.first_key + row},
+            {v_address(stage) + row * S::VRows::row_bytes, read_volatile(shared.v), args_.v.row_stride_elems,
+             tile.first_key + row},
+            tile.first_key >= 0 && waits(tile)};
+  }
+  // Whether a tile's copies may start in the course of the tile before it, rather than before that one.
+  __forceinline__ bool waits(const KvTile& tile) const {
+    return (!(Plan::block_table || Division::spread) || is_inside(tile)) && !stages_levels(tile);
+  }
+  // Whether the visit of `tile` starts the copies of the next one.
+  __forceinline__ bool divides(const KvTile& tile, const KvTile& next) const {
+    if constexpr (Division::full != Division::masked) return waits(next) && (tile.steps != 0) == Division::masked;
+    return Division::full && waits(next);
+  }
+  static __forceinline__ bool stages_levels(const KvTile& tile) {
+    // Without a score mod only the mask reads them.
+    return StagedLevels<Plan, Mods>::any && (Mods::has_score_mod || tile.steps != 0);
+  }
+
+  // Starts copying a tile's keys and values, and computes the mods' values for its keys and differences. `first`: of
+  // the work tile.
+  template <bool first>
   __forceinline__ void load_tile(const KvTile& tile, int stage) {
     using Staged = StagedLevels<Plan, Mods>;
-    // Without a score mod only the mask reads them.
-    const bool stages_levels = Staged::any && (Mods::has_score_mod || tile.steps != 0);
     typename Mods::Column column{};
-    if (Staged::early_columns && stages_levels) column = Staged::own_column(params_, work(), tile.first_key);
-    load_rows<typename S::QkRows, Plan::tile_kv, Plan::head_dim_qk, S::element_bytes, S::threads, Plan::vector_bytes>(
-        k_address(stage), read_volatile(shared_state().k), args_.k.row_stride_elems, tile.first_key, args_.kv_len);
-    load_rows<typename S::VRows, Plan::tile_kv, Plan::head_dim_v, S::element_bytes, S::threads, Plan::vector_bytes>(
-        v_address(stage), read_volatile(shared_state().v), args_.v.row_stride_elems, tile.first_key, args_.kv_len);
+    if (Staged::early_columns && stages_levels(tile)) column = Staged::own_column(params_, work(), tile.first_key);
+    if (Division::possible && (!(first || Plan::block_table) || is_inside(tile))) {
+      copies_to(stage, 0).start();
+    } else {
+      load_rows<typename S::QkRows, Plan::tile_kv, Plan::head_dim_qk, S::element_bytes, S::threads, Plan::vector_bytes,
+                !Division::possible>(k_address(stage), read_volatile(shared_state().k), args_.k.row_stride_elems,
+                                     tile.first_key, args_.kv_len);
+      load_rows<typename S::VRows, Plan::tile_kv, Plan::head_dim_v, S::element_bytes, S::threads, Plan::vector_bytes,
+                !Division::possible>(v_address(stage), read_volatile(shared_state().v), args_.v.row_stride_elems,
+                                     tile.first_key, args_.kv_len);
+    }
     commit_copies();
-    if (stages_levels) Staged::stage(stage, params_, work(), tile.first_key, column);
+    if (stages_levels(tile)) Staged::stage(stage, params_, work(), tile.first_key, column);
   }
 
   static __forceinline__ uint32 q_address() { return shared_address(shared_memory()); }
@@ -214,7 +261,7 @@ class ForwardTile {
       if constexpr (keeps_stage_in_memory) kept_stage() = static_cast<uint8>(other);
       const KvTile next = posted(other);
       if (next.first_key >= 0) {
-        load_tile(next, other);
+        if (!divides(tile, next)) load_tile<false>(next, other);
         if (is_scout()) post_next(stage);
       }
       visit(tile, stage);
@@ -238,7 +285,7 @@ class ForwardTile {
       tile = posted(slot);
       if (tile.first_key < 0) break;
       __syncthreads();
-      load_tile(tile, 0);
+      load_tile<false>(tile, 0);
       if (is_scout()) post_next(slot ^ 1);
     }
   }
@@ -247,12 +294,20 @@ class ForwardTile {
     using M = MaskedShape<Plan, Mods>;
     if constexpr (M::step_keys == S::step_keys) {
       visit_steps<S, true>(tile, stage);
-    } else if (tile.steps != 0 ||
-               (speculative && (shared_state().careful || (!tests_each_step && !softmax_.may_speculate())))) {
+    } else if (Division::full ? is_judged(tile)
+                              : tile.steps != 0 || (speculative && (shared_state().careful ||
+                                                                    (!tests_each_step && !softmax_.may_speculate())))) {
       visit_steps<M, true>(tile, stage);
     } else {
       visit_steps<S, false>(tile, stage);
     }
+  }
+
+  // The same as in visit(). Which of the two forms a kernel has moves the assembler to schedules 3 % apart (D = 64).
+  __forceinline__ bool is_judged(const KvTile& tile) const {
+    if (tile.steps != 0) return true;
+    if constexpr (!speculative) return false;
+    return shared_state().careful || (!tests_each_step && !softmax_.may_speculate());
   }
 
   // Works off a tile, last keys first, in steps of Step::step_keys. `judged`: by the verdicts on the tile's steps, and
@@ -272,6 +327,9 @@ class ForwardTile {
     }
 #pragma unroll 1
     for (int step = Plan::tile_kv / Step::step_keys - 1; step >= 0; --step) {
+      if constexpr (judged && Division::masked) {
+        copies_to(stage ^ 1, step * Step::step_keys).template start_share<Plan::tile_kv / Step::step_keys>();
+      }
       if (judged && !verdicts.visits(step)) continue;
       const int step_first = step * Step::step_keys;
       Scores<Step> s;
@@ -288,13 +346,14 @@ class ForwardTile {
         // Anew: the products of the scores need the registers.
         finish_step<Step, judged>(s, ValueLaneAddress<Step>(v_address(stage)), step_first);
       } else {
-        finish_step<Step, judged>(s, v, step_first);
+        finish_step<Step, judged>(s, v, step_first, stage);
       }
     }
+    if (judged && Division::masked) commit_copies();
   }
 
   template <class Step, bool judged>
-  __forceinline__ void finish_step(Scores<Step>& s, const ValueLaneAddress<Step>& v, int step_first) {
+  __forceinline__ void finish_step(Scores<Step>& s, const ValueLaneAddress<Step>& v, int step_first, int stage = 0) {
     if (judged || !speculative || (tests_each_step && !softmax_.may_speculate())) softmax_.raise_origins(s, o_);
     // Never taken, but not to the assembler: with nothing between the products it holds values of V beside all of the
     // scores, and spills.
@@ -303,12 +362,20 @@ class ForwardTile {
     if (divides_products && __any_sync(0xffffffffu, opaque_zero())) return;
     softmax_.exponentials(s);
     const Probabilities<Step> p = to_operand<Plan, Step>(s);
-    accumulate<Plan, Step>(o_, p, v, step_first);
+    if constexpr (!judged && Division::spread) {
+      Copies copies = copies_to(stage ^ 1, 0);
+      accumulate<Plan, Step>(o_, p, v, step_first, copies);
+    } else {
+      if constexpr (!judged && Division::full) {
+        Copies copies = copies_to(stage ^ 1, 0);
+        if (copies.wanted) copies.start();
+      }
+      NoCopies none;
+      accumulate<Plan, Step>(o_, p, v, step_first, none);
+    }
+    if (!judged && Division::full) commit_copies();
     softmax_.add_to_sums(p);
   }
-
-  static constexpr bool speculative = Softmax<Plan, Mods, S>::speculative;
-  static constexpr bool tests_each_step = Mods::has_score_mod && StagedLevels<Plan, Mods>::any;
 
   const ForwardArguments& args_;
   const Params& params_;

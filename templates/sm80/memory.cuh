@@ -48,6 +48,14 @@ __forceinline__ void copy_chunk(uint32 smem_address, const uint8* source, int va
   }
 }
 
+// The same for 16 valid bytes, or nothing at all.
+__forceinline__ void copy_chunk_if(bool wanted, uint32 smem_address, const uint8* source) {
+  asm volatile(
+      "{\n.reg .pred p;\nsetp.ne.s32 p, %2, 0;\n@p cp.async.cg.shared.global [%0], [%1], 16;\n}" ::"r"(smem_address),
+      "l"(source), "r"(static_cast<int>(wanted))
+      : "memory");
+}
+
 __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 // Until at most `pending` of the groups committed by this thread are under way.
 template <int pending = 0>
@@ -56,8 +64,9 @@ __forceinline__ void wait_for_copies() {
 }
 
 // Starts copying rows [first_row, first_row + tile_rows) of a matrix of `row_count` rows to shared memory. Rows past
-// the end and columns past `head_dim` become zero: what is there in memory never reaches a product.
-template <class Rows, int tile_rows, int head_dim, int element_bytes, int threads, int vector_bytes>
+// the end and columns past `head_dim` become zero: what is there in memory never reaches a product. `whole`: all rows
+// are there, which leaves nothing to check for a chunk but its address; otherwise this is looked at.
+template <class Rows, int tile_rows, int head_dim, int element_bytes, int threads, int vector_bytes, bool checks = true>
 __forceinline__ void load_rows(uint32 tile_address, const uint8* matrix, int64 row_stride_elems, int first_row,
                                int row_count) {
   constexpr int chunks = Rows::chunks;
@@ -77,7 +86,7 @@ __forceinline__ void load_rows(uint32 tile_address, const uint8* matrix, int64 r
   // The swizzle repeats every eight rows.
   constexpr bool fixed_pattern = !Rows::swizzled || row_step % 8 == 0;
   const int column_bytes = row_data_bytes == chunks * 16 ? 16 : min(max(row_data_bytes - chunk * 16, 0), 16);
-  if (fixed_pattern && rows_left >= tile_rows) {
+  if (checks && fixed_pattern && rows_left >= tile_rows) {
     // The common case, with nothing to check for a chunk but its address.
     const uint32 target = tile_address + Rows::offset(row, chunk);
 #pragma unroll 4

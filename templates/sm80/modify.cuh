@@ -116,11 +116,16 @@ struct ThreadRows {
   }
 };
 
-// An optional member of Mods, see contract.cuh.
+// Optional members of Mods, see contract.cuh.
 template <class Mods, class = void>
 inline constexpr bool has_score_shifted = false;
 template <class Mods>
 inline constexpr bool has_score_shifted<Mods, decltype(void(&Mods::score_shifted))> = true;
+
+template <class Mods, class = void>
+inline constexpr bool is_linear = false;
+template <class Mods>
+inline constexpr bool is_linear<Mods, decltype(void(&Mods::score_slope))> = true;
 
 // Applies the score mod to the scores of keys [tile.first_key + step_first, + step). `clamped`: some of these may lie
 // past the end of the keys.
