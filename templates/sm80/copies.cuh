@@ -44,10 +44,10 @@ struct RowPieces {
 // Keys and values of a tile; `wanted` decides whether anything is copied at all.
 template <class Plan, class S>
 struct TileCopies {
-  using Keys = RowPieces<typename S::QkRows, Plan::tile_kv, Plan::head_dim_qk, S::element_bytes, S::threads,
-                         Plan::vector_bytes>;
-  using Values = RowPieces<typename S::VRows, Plan::tile_kv, Plan::head_dim_v, S::element_bytes, S::threads,
-                           Plan::vector_bytes>;
+  using Keys =
+      RowPieces<typename S::QkRows, Plan::tile_kv, Plan::head_dim_qk, S::element_bytes, S::threads, Plan::vector_bytes>;
+  using Values =
+      RowPieces<typename S::VRows, Plan::tile_kv, Plan::head_dim_v, S::element_bytes, S::threads, Plan::vector_bytes>;
   static constexpr bool possible = !S::is_f32 && Keys::possible && Values::possible;
   static constexpr int count = Keys::count + Values::count;
 
@@ -104,8 +104,8 @@ struct CopyDivision {
   static constexpr bool full = two_steps && Plan::step_kv == Plan::tile_kv && Mods::mask_kind != MaskKind::none &&
                                (!Mods::has_score_mod || speculative);
   // Masked tiles, a share before each step; those of a general mask would spill.
-  static constexpr bool masked = two_steps && Mods::mask_kind == MaskKind::band &&
-                                 !(Mods::has_score_mod && StagedLevels<Plan, Mods>::any);
+  static constexpr bool masked =
+      two_steps && Mods::mask_kind == MaskKind::band && !(Mods::has_score_mod && StagedLevels<Plan, Mods>::any);
   // Where exponentials overlap with the second product, copies are spread over it.
   static constexpr bool spread = full && speculative && !Mods::has_score_mod;
 };
