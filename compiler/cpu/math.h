@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Elementary functions as straight-line vector code, so that no mod ever leaves the vector unit for a libm call.
 //
-// f32 in, f32 out; scalars and vectors alike. Errors are at most a few ulp (docs/performance/cpu_forward.md lists
-// them); NaN, infinities, zeros and subnormals behave as C's functions do. Coefficients were fitted for these ranges by
-// weighted minimax (Lawson's iteration); the range reductions are the textbook ones (Muller, Elementary Functions).
+// f32 in, f32 out; scalars and vectors alike. Errors are at most 1.4 ulp with FMA (docs/performance/cpu_forward.md
+// lists them); NaN, infinities, zeros and subnormals behave as C's functions do. Coefficients were fitted for these
+// ranges by weighted minimax (Lawson's iteration); the range reductions are the textbook ones (Muller, Elementary
+// Functions).
 #pragma once
 
 #include "compiler/cpu/code_builder.h"
