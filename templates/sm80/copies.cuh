@@ -95,14 +95,18 @@ struct NoCopies {
 template <class Plan, class Mods, class S>
 struct CopyDivision {
   static constexpr bool speculative = Softmax<Plan, Mods, S>::speculative;
-  // Where full tiles speculate, dear score mods and kernels without a mask keep load_rows: pieces cost them 3 %.
-  static constexpr bool possible =
-      Plan::stages == 2 && TileCopies<Plan, S>::possible &&
-      (!speculative || (Mods::mask_kind != MaskKind::none && (!Mods::has_score_mod || is_linear<Mods>)));
-  static constexpr bool two_steps = possible && MaskedShape<Plan, Mods>::step_keys != S::step_keys;
+  // Where full tiles speculate, kernels with a dear score mod or without a mask keep load_rows, since pieces cost them
+  // 3 %, and those with a block table, which would spill.
+  static constexpr bool suits_speculation =
+      Mods::mask_kind != MaskKind::none && !Plan::block_table && (!Mods::has_score_mod || is_linear<Mods>);
+  // Plans with short steps are those of mods that leave no registers for pieces.
+  static constexpr bool possible = Plan::stages == 2 && Plan::step_kv == Plan::tile_kv &&
+                                   TileCopies<Plan, S>::possible && (!speculative || suits_speculation);
+  // A mask's values of the head, beside a large output, leave none either.
+  static constexpr bool has_registers = Mods::has_score_mod || sizeof(typename Mods::Uniform) == 1 || S::out_tiles <= 8;
+  static constexpr bool two_steps = possible && has_registers && MaskedShape<Plan, Mods>::step_keys != S::step_keys;
   // Full tiles, before the second product or in the course of it: registers are free there.
-  static constexpr bool full = two_steps && Plan::step_kv == Plan::tile_kv && Mods::mask_kind != MaskKind::none &&
-                               (!Mods::has_score_mod || speculative);
+  static constexpr bool full = two_steps && Mods::mask_kind != MaskKind::none && (!Mods::has_score_mod || speculative);
   // Masked tiles, a share before each step; those of a general mask would spill.
   static constexpr bool masked =
       two_steps && Mods::mask_kind == MaskKind::band && !(Mods::has_score_mod && StagedLevels<Plan, Mods>::any);
