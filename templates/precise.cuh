@@ -36,8 +36,8 @@ __forceinline__ float rough_reciprocal(float x) {
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
-// e^x = 2^exponent (1 + high + low), low up to a fifth of high. |x| up to 10^6. The
-// polynomial is the minimax one of (e^r - 1 - r) / r^2, relative error of the power 2^-34.
+// e^x = 2^exponent (1 + high + low), low up to a fifth of high. |x| up to 10^6. The polynomial is the minimax one of
+// (e^r - 1 - r) / r^2, relative error of the power 2^-34.
 __forceinline__ Scaled reduced_exp(float x) {
   const float sum = fmaf(x, log2_e, round_magic);
   const float n = sum - round_magic;

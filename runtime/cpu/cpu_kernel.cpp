@@ -13,9 +13,6 @@
 namespace attnc::cpu {
 namespace {
 
-/// To be raised with every change of the emitters or of kernel_abi.h: old entries of the cache then miss.
-constexpr int emitter_version = 7;
-
 CpuKernel link(const CachedKernelPtr& cached) {
   CpuKernel kernel;
   kernel.object = LoadedObject::load(cached->binary);
@@ -37,8 +34,8 @@ CpuRecipe CpuRecipe::make(const VariantSpec& spec, const CpuTarget& target) {
 }
 
 std::string CpuRecipe::signature() const {
-  return attnc::format("attnc cpu attention, emitter {}\n{}\n{} {} {} {}-bit\n{}\n{}", emitter_version, llvm_version(),
-                       target.triple, target.cpu, target.features, target.vector_bits, plan.to_string(),
+  return attnc::format("attnc cpu attention, emitter {}\n{}\n{} {} {} {}-bit\n{}\n{}", ATTNC_EMITTER_DIGEST,
+                       llvm_version(), target.triple, target.cpu, target.features, target.vector_bits, plan.to_string(),
                        ir::print(kernel_program, true));
 }
 

@@ -17,10 +17,6 @@
 #include "runtime/cpu/loaded_object.h"
 
 namespace attnc::cpu {
-namespace {
-constexpr int emitter_version = 4;  ///< as in cpu_kernel.cpp, for the mask kernel
-}  // namespace
-
 struct MaskEvaluator::State {
   ir::Program program;  ///< the mask alone, numbered as the program given
   SlotCounts slots;
@@ -44,7 +40,7 @@ MaskEvaluator::MaskEvaluator(const ir::Program& program, const std::string& cach
   options.directory = cache_dir;
   KernelCache cache(std::move(options));
   const std::string signature =
-      attnc::format("attnc cpu mask, emitter {}\n{}\n{} {} {} {}-bit\n{}", emitter_version, llvm_version(),
+      attnc::format("attnc cpu mask, emitter {}\n{}\n{} {} {} {}-bit\n{}", ATTNC_EMITTER_DIGEST, llvm_version(),
                     target.triple, target.cpu, target.features, target.vector_bits, ir::print(state->program, true));
   const BuildFunction build = [&] {
     llvm::LLVMContext context;
