@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elementary functions for fp32 attention and the `precise` option: within 1 ulp where written here, within 1.5 ulp
-// where they are CUDA's own. exp2f, expf and tanhf are up to 2 ulp off and 1 / (1 + expf(-x)) up to 3, which scores
-// that are a multiple of such a function carry into the output.
+// Elementary functions for fp32 attention and the `precise` option: within 1 ulp where written here (sigmoid below
+// -16: 1.5), within 1.5 ulp where they are CUDA's own. exp2f, expf and tanhf are up to 2 ulp off and 1 / (1 + expf(-x))
+// up to 3, which scores that are a multiple of such a function carry into the output.
 //
 // What is added up error-free here is never a rounded product, so contraction into fmaf changes nothing.
 #pragma once

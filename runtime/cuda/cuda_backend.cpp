@@ -2,8 +2,6 @@
 // The CUDA backend: from a validated call to a launch.
 
 #include <algorithm>
-#include <array>
-#include <cstdint>
 #include <future>
 #include <optional>
 
@@ -31,14 +29,9 @@ using namespace cuda;
 /// context.
 void check_pointer(const DeviceInfo& device, const void* pointer, std::string_view name) {
   if (pointer == nullptr) return;  // nothing is read through it: validated before
-  // What was asked lately is not asked again: a query costs as much as all of attnc's own work in a call.
-  static thread_local std::array<const void*, 64> known{};
-  const void*& slot = known[(reinterpret_cast<std::uintptr_t>(pointer) >> 4) * 0x9e3779b97f4a7c15u >> 58];
-  if (slot == pointer) return;
   int memory_type = 0;
   const CUresult result = driver().pointer_get_attribute(&memory_type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
                                                          reinterpret_cast<CUdeviceptr>(pointer));
-  if (result == CUDA_SUCCESS) slot = pointer;
   if (result == CUDA_SUCCESS || device.reads_pageable_memory) return;
   refuse(attnc::format("{} = {} is ordinary host memory, which cuda:{} ({}) cannot reach; copy it to the device", name,
                        pointer, device.ordinal, device.name));

@@ -95,7 +95,7 @@ std::vector<std::string> candidates() {
 }
 
 /// Gives one back that is not wanted: a hundred megabytes of address space.
-void unload(const NvrtcApi& api) { dlclose(api.library); }
+void unload(const NvrtcApi& api) { dlclose(api.handle); }
 
 bool is_better(const NvrtcApi& x, const NvrtcApi& y) {
   return std::tuple(x.major, x.minor, !x.shared) > std::tuple(y.major, y.minor, !y.shared);
@@ -155,7 +155,7 @@ std::optional<NvrtcApi> load_nvrtc(const std::string& path) {
   }
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return std::nullopt;
-  api.library = library;
+  api.handle = library;
   bool complete = true;
 #define ATTNC_NVRTC_LOAD(member, symbol, arguments)                \
   *reinterpret_cast<void**>(&api.member) = dlsym(library, symbol); \

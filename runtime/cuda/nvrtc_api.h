@@ -34,7 +34,7 @@ struct NvrtcApi {
   ATTNC_NVRTC_FUNCTIONS(ATTNC_NVRTC_DECLARE)
 #undef ATTNC_NVRTC_DECLARE
   int major = 0, minor = 0;
-  void* library = nullptr;     ///< of dlopen
+  void* handle = nullptr;      ///< of dlopen
   bool shared = false;         ///< others in the process had loaded it before
   std::string path;            ///< as found
   std::vector<int> supported;  ///< architectures: 80, 86, ...

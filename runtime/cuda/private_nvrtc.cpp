@@ -38,7 +38,7 @@ std::optional<NvrtcApi> load_second_build(const NvrtcApi& first) {
   std::string path = first.path;
   auto api = load_nvrtc(path.replace(at, name.size(), "libnvrtc.alt.so"));
   if (api && (api->major != first.major || api->minor != first.minor)) {
-    dlclose(api->library);
+    dlclose(api->handle);
     return std::nullopt;
   }
   return api;
@@ -67,7 +67,8 @@ bool copy_file(int from, int to) {
 
 NvrtcApi find_private() {
   const NvrtcApi& found = nvrtc();
-  if (std::getenv("ATTNC_NVRTC") != nullptr) return found;
+  const char* const named = std::getenv("ATTNC_NVRTC");
+  if (named != nullptr && *named != '\0') return found;
   if (auto second = load_second_build(found)) return *std::move(second);
   if (found.shared) {
     if (auto copy = load_copy(found)) return *std::move(copy);

@@ -19,7 +19,7 @@ namespace attnc::cuda {
 /// Throws as nvrtc(). Thread-safe.
 const NvrtcApi& private_nvrtc();
 
-/// For tests: loads a copy of the NVRTC in `shared`; nothing where that is not possible.
+/// Step 3, which tests call directly: loads a copy of the NVRTC in `shared`; nothing where that is not possible.
 std::optional<NvrtcApi> load_copy(const NvrtcApi& shared);
 
 }  // namespace attnc::cuda

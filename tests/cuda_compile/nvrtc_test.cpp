@@ -35,7 +35,7 @@ TEST(PrivateNvrtcDeathTest, IsNotTheOneThatOthersLoaded) {
       {
         void* const theirs = dlopen(of_others.c_str(), RTLD_NOW | RTLD_GLOBAL);
         const bool compiled = !cuda::compile(source, plan::target_from_name("sm_80")).cubin.empty();
-        void* const ours = cuda::private_nvrtc().library;
+        void* const ours = cuda::private_nvrtc().handle;
         std::fprintf(stderr, "%s %s", cuda::nvrtc().path.c_str(), cuda::private_nvrtc().path.c_str());
         std::exit(compiled && theirs != nullptr && ours != theirs ? 0 : 1);
       },
@@ -46,7 +46,7 @@ TEST(PrivateNvrtc, ACopyCompiles) {
   if (!has_nvrtc()) GTEST_SKIP() << "no NVRTC";
   const auto copy = cuda::load_copy(cuda::nvrtc());
   ASSERT_TRUE(copy.has_value());
-  EXPECT_NE(copy->library, cuda::nvrtc().library);
+  EXPECT_NE(copy->handle, cuda::nvrtc().handle);
   EXPECT_EQ(copy->version_text(), cuda::nvrtc().version_text());
   EXPECT_TRUE(compiles(*copy));
 }
