@@ -12,7 +12,7 @@ namespace attnc::cuda {
 ///   1. the file named by ATTNC_NVRTC;
 ///   2. libnvrtc.alt.so.* beside nvrtc(), a second build that CUDA 12.8 to 13.0 ship and that nobody asks for by
 ///   default;
-///   3. where others had loaded nvrtc() before us, a copy of its file, without a name, in /var/tmp or /tmp (about 100
+///   3. where others had loaded nvrtc() before us, a copy of its file, without a name, in /var/tmp or /tmp (110 to 140
 ///   MB,
 ///      gone with the process, at the latest);
 ///   4. nvrtc() itself: also where no copy could be made.
