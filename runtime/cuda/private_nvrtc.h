@@ -10,11 +10,9 @@ namespace attnc::cuda {
 /// changes what it makes of our kernels afterwards: since cuDNN compiled its attention with the same 13.0 or 13.5,
 /// those for head dimension 64 spilled and took up to twice the time. So, in this order:
 ///   1. the file named by ATTNC_NVRTC;
-///   2. libnvrtc.alt.so.* beside nvrtc(), a second build that CUDA 12.8 to 13.0 ship and that nobody asks for by
-///   default;
-///   3. where others had loaded nvrtc() before us, a copy of its file, without a name, in /var/tmp or /tmp (110 to 140
-///   MB,
-///      gone with the process, at the latest);
+///   2. libnvrtc.alt.so.* beside nvrtc(), a second build that CUDA 12.8 to 13.0 ship and nobody asks for by default;
+///   3. where others had loaded nvrtc() before us, a copy of its file (110 to 140 MB) without a name, in /var/tmp or
+///      /tmp, gone with the process at the latest;
 ///   4. nvrtc() itself: also where no copy could be made.
 /// Throws as nvrtc(). Thread-safe.
 const NvrtcApi& private_nvrtc();
