@@ -3,14 +3,14 @@
 """attnc beside PyTorch's attention in one process on one GPU: SDPA's cuDNN and FlashAttention-2 backends, and compiled
 FlexAttention (default; for soft-capping with tanh.approx, and as flex_exact with torch.tanh; --tuned adds max-autotune).
 
-  python3 benchmarks/compare_torch.py dense variants seeds masks --out benchmarks/results/h200.json --plot
+  python3 benchmarks/compare_torch.py dense variants seeds decode masks --out benchmarks/results/h200.json --plot
   python3 benchmarks/compare_torch.py dense --full --out benchmarks/results/h200_dense.json
 
 The contenders of a row take turns launch by launch, so that a clock that drifts meets all of them; each time is the median of
 CUDA events around one call, in ms, with the L2 cache overwritten before. Inputs are random normal bf16. "attnc" is whatever
 kernel the library picks; "portable" is its portable kernel, which on Hopper takes what the bulk tensor copy engine cannot
 (here: batches or heads laid out from last to first). A row also checks both against the first peer, relative to its norm, so
-that no wrong kernel is timed. TFLOP/s counts 4 B H Sq Skv D (half for causal). The rows of dense and causal have
+that no wrong kernel is timed. Rows of decode give GB/s of q, k, v and output instead. TFLOP/s counts 4 B H Sq Skv D (half for causal). The rows of dense and causal have
 16384 tokens a batch (32768 for the longest) and 2048 / D heads, rounded down.
 """
 import argparse
@@ -36,7 +36,7 @@ torch._dynamo.config.recompile_limit = 1000
 torch.manual_seed(0)
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-parser.add_argument("parts", nargs="+", choices=["dense", "variants", "seeds", "masks"])
+parser.add_argument("parts", nargs="+", choices=["dense", "variants", "seeds", "decode", "masks"])
 parser.add_argument("--out", help="JSON file for the rows, with machine, versions, commit and command")
 parser.add_argument("--plot", action="store_true", help="draw --out beside itself (plot_results.py; needs matplotlib)")
 parser.add_argument("--budget", type=float, default=140, help="seconds after which remaining rows are skipped, and said so")
@@ -86,15 +86,15 @@ def take_turns(contenders):
     return {name: statistics.median(elapsed(pairs)) for name, pairs in events.items()}
 
 
-def qkv(B, H, S, D, Hkv=None):
-    make = lambda heads: torch.randn(B, heads, S, D, device="cuda", dtype=torch.bfloat16)
-    return make(H), make(Hkv or H), make(Hkv or H)
+def qkv(B, H, S, D, Hkv=None, q_len=None):
+    make = lambda heads, length: torch.randn(B, heads, length, D, device="cuda", dtype=torch.bfloat16)
+    return make(H, q_len or S), make(Hkv or H, S), make(Hkv or H, S)
 
 
-def sdpa(backend, causal=False):
+def sdpa(backend, causal=False, grouped=False):
     def run(q, k, v):
         with sdpa_kernel(backend):
-            return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+            return F.scaled_dot_product_attention(q, k, v, is_causal=causal, enable_gqa=grouped)
     return run
 
 
@@ -110,18 +110,23 @@ def attention(**kw):
     return made
 
 
-def compare(name, shape, ours, peers, flops, Hkv=None):
-    """ours(q, k, v) and each of peers {name: f(q, k, v)}. The first peer is the reference for correctness."""
+def compare(name, shape, ours, peers, flops, Hkv=None, q_len=None):
+    """ours(q, k, v) and each of peers {name: f(q, k, v)}. The first peer is the reference for correctness. With q_len, S is the
+    length of k and v alone, and rates are in GB/s."""
     global skipped
     B, H, S, D = shape
     if time.time() - START > args.budget:
         skipped += 1
         return
-    q, k, v = qkv(B, H, S, D, Hkv)
+    q, k, v = qkv(B, H, S, D, Hkv, q_len)
     row = {"name": name, "part": part, "B": B, "H": H, "Hkv": Hkv or H, "S": S, "D": D}
+    unit, work = "tflops", flops / 1e9
+    if q_len:
+        row["q_len"] = q_len
+        unit, work = "gbps", (2 * q.nbytes + k.nbytes + v.nbytes) / 1e6
     contenders = {who: functools.partial(f, q, k, v) for who, f in peers.items()}
     contenders["attnc"] = lambda: ours(q, k, v)
-    if HOPPER and not args.no_portable and (B > 1 or min(H, Hkv or H) > 1):
+    if HOPPER and not args.no_portable and not q_len and (B > 1 or min(H, Hkv or H) > 1):
         contenders["portable"] = lambda: ours(q, k, v, portable=True)
     expected = None
     for who in list(contenders):
@@ -144,7 +149,7 @@ def compare(name, shape, ours, peers, flops, Hkv=None):
             del contenders[who]
     for who, ms in take_turns(contenders).items():
         row[who + "_ms"] = round(ms, 5)
-        row[who + "_tflops"] = round(flops / ms / 1e9, 1)
+        row[f"{who}_{unit}"] = round(work / ms, 1)
     for us in ("attnc", "portable"):
         for who in contenders:
             if us in contenders and who not in ("attnc", "portable"):
@@ -154,7 +159,7 @@ def compare(name, shape, ours, peers, flops, Hkv=None):
         if flex_best is not None and us in contenders:
             row[us + "_vs_flex_best"] = round(flex_best / row[us + "_ms"], 3)
     rows.append(row)
-    shown = " ".join(f"{who}={row[who + '_ms']:.4f}ms/{row[who + '_tflops']:.0f}" for who in contenders)
+    shown = " ".join(f"{who}={row[who + '_ms']:.4f}ms/{row[f'{who}_{unit}']:.0f}" for who in contenders)
     ratios = " ".join(f"{key}={value}" for key, value in row.items() if "_vs_" in key)
     problems = " ".join(f"{key}: {value}" for key, value in row.items() if key.endswith("_error"))
     print(f"{name:<20} B{B} H{H} S{S} D{D} | {shown} | {ratios} | ok={row.get('ok')} {problems}", flush=True)
@@ -284,6 +289,20 @@ def seeds():
     compare("seed_softcap", shape, capped, flex_peers(**soft_cap_torch()), flops)
     compare("seed_neighborhood", shape, near,
             flex_peers(block_mask=create_block_mask(neighborhood, None, None, S, S, device="cuda")), flops)
+
+
+def decode():
+    """One query (and 4, as speculative decoding asks for) a sequence, the keys of all of it: bound by reading k and v."""
+    D, softcap = 128, "30.0 * tanh(score / 30.0)"
+    fast_tanh = tanh_approx()
+    plain, capped = attention(head_dim=D), attention(head_dim=D, score_mod=softcap)
+    for B, H, Hkv, S, q_len in ((32, 32, 8, 8192, 1), (1, 32, 8, 32768, 1), (64, 16, 16, 4096, 1), (32, 32, 8, 8192, 4)):
+        flops, grouped = 4 * B * H * q_len * S * D, H != Hkv
+        peers = {"cudnn": sdpa(SDPBackend.CUDNN_ATTENTION, grouped=grouped),
+                 "fa2": sdpa(SDPBackend.FLASH_ATTENTION, grouped=grouped), **flex_peers(enable_gqa=grouped)}
+        compare("decode", (B, H, S, D), plain, peers, flops, Hkv, q_len)
+    compare("decode_softcap", (32, 32, 8192, D), capped,
+            flex_peers(score_mod=lambda s, b, h, q, k: 30 * fast_tanh(s / 30), enable_gqa=True), 4 * 32 * 32 * 8192 * D, 8, 1)
 
 
 def masks():
