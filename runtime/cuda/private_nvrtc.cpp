@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -57,6 +58,8 @@ int open_nameless(const char* folder) {
 bool copy_file(int from, int to) {
   struct stat about {};
   if (fstat(from, &about) != 0) return false;
+  rlimit largest{};  // writing beyond it raises SIGXFSZ, which ends the process
+  if (getrlimit(RLIMIT_FSIZE, &largest) == 0 && largest.rlim_cur < static_cast<rlim_t>(about.st_size)) return false;
   for (off_t left = about.st_size; left > 0;) {
     const ssize_t copied = sendfile(to, from, nullptr, static_cast<std::size_t>(left));
     if (copied <= 0) return false;

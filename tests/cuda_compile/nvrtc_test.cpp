@@ -2,9 +2,11 @@
 // An NVRTC of our own where another library of the process has loaded one.
 #include <dlfcn.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 
 #include "runtime/cuda/compile.h"
 #include "runtime/cuda/private_nvrtc.h"
@@ -49,6 +51,45 @@ TEST(PrivateNvrtc, ACopyCompiles) {
   EXPECT_NE(copy->handle, cuda::nvrtc().handle);
   EXPECT_EQ(copy->version_text(), cuda::nvrtc().version_text());
   EXPECT_TRUE(compiles(*copy));
+}
+
+// A batch system's limit on file sizes must neither end the process (SIGXFSZ) nor leave half a library to load.
+TEST(PrivateNvrtcDeathTest, ACopyLargerThanTheLimitIsNotMade) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  if (!has_nvrtc()) GTEST_SKIP() << "no NVRTC";
+  EXPECT_EXIT(
+      {
+        rlimit limit{};
+        limit.rlim_cur = limit.rlim_max = 1 << 20;
+        const bool limited = setrlimit(RLIMIT_FSIZE, &limit) == 0;
+        std::exit(limited && !cuda::load_copy(cuda::nvrtc()).has_value() && compiles(cuda::nvrtc()) ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "");
+}
+
+/// Ends the process with 3 and the message on stderr where ATTNC_NVRTC=`value` is refused, else with 0.
+[[noreturn]] void find_with(const char* value) {
+  setenv("ATTNC_NVRTC", value, 1);
+  std::string problem;
+  std::exit(has_nvrtc(&problem) || std::fprintf(stderr, "%s", problem.c_str()) < 0 ? 0 : 3);
+}
+
+TEST(NamedNvrtcDeathTest, WhatIsNoNvrtcIsNamed) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(find_with("libm.so.6"), ::testing::ExitedWithCode(3),
+              "ATTNC_NVRTC=libm.so.6 cannot be loaded as NVRTC 12");
+  EXPECT_EXIT(find_with(ATTNC_OLD_NVRTC), ::testing::ExitedWithCode(3), "libold_nvrtc.so cannot be loaded as NVRTC 12");
+}
+
+TEST(NamedNvrtcDeathTest, AnEmptyNameNamesNothing) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        setenv("ATTNC_NVRTC", "", 1);
+        std::string problem;
+        std::exit(has_nvrtc(&problem) || problem.find("no NVRTC 12 or newer found") != std::string::npos ? 0 : 1);
+      },
+      ::testing::ExitedWithCode(0), "");
 }
 
 TEST(PrivateNvrtc, WhatCannotBeCopiedIsNoFault) {
