@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <pwd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -55,6 +56,8 @@ ssize_t System::read(int fd, void* data, size_t bytes, uint64_t offset) {
 }
 
 ssize_t System::write(int fd, const void* data, size_t bytes, uint64_t offset) {
+  rlimit largest{};  // a write that begins beyond it raises SIGXFSZ, which ends the process
+  if (::getrlimit(RLIMIT_FSIZE, &largest) == 0 && offset >= largest.rlim_cur) return -EFBIG;
   return retry([&] { return ::pwrite(fd, data, bytes, static_cast<off_t>(offset)); });
 }
 

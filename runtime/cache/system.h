@@ -25,7 +25,7 @@ class System {
   /// openat(2). `dir` may be AT_FDCWD. O_CLOEXEC is always added.
   virtual int open_at(int dir, const char* path, int flags, mode_t mode);
   virtual int close(int fd);
-  /// pread(2) and pwrite(2): may be short.
+  /// pread(2) and pwrite(2): may be short. Beyond the process's limit on file sizes: EFBIG, without the signal.
   virtual ssize_t read(int fd, void* data, size_t bytes, uint64_t offset);
   virtual ssize_t write(int fd, const void* data, size_t bytes, uint64_t offset);
   /// fsync(2), where a file system that does not know fsync (EINVAL, ENOTSUP, ENOSYS) counts as success.

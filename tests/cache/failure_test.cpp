@@ -2,6 +2,7 @@
 // C3: the n-th system call fails, for every n and every plausible reason. C7: no locks. C8: a rename that is not
 // visible. C14: the directory goes away.
 #include <fcntl.h>
+#include <sys/resource.h>
 
 #include "tests/cache/support.h"
 
@@ -122,6 +123,23 @@ TEST(CacheFailureOnce, NoDescriptorLeftForReal) {
     return warnings.count() == 1 && builder.count == 1 ? 0 : 2;
   }));
   EXPECT_TRUE(exited_with(status, 0)) << status;
+}
+
+// A batch system's limit: the kernel is served, nothing of it stays on the disk, and the signal does not end the
+// process.
+TEST(CacheFailureOnce, NoFileLargeEnoughForReal) {
+  const TemporaryDirectory directory;
+  const int status = wait_for(start_child([&] {
+    rlimit limit{};
+    limit.rlim_cur = limit.rlim_max = 10;
+    if (setrlimit(RLIMIT_FSIZE, &limit) != 0) return 3;
+    Warnings warnings;
+    Builder builder;
+    if (!serves(options_for(directory, std::make_shared<cache::System>(), &warnings), kSignature, builder)) return 1;
+    return warnings.count() == 1 && builder.count == 1 ? 0 : 2;
+  }));
+  EXPECT_TRUE(exited_with(status, 0)) << status;
+  EXPECT_EQ(count_kind(directory.root(), cache::NameKind::temporary), 0u);
 }
 
 TEST(CacheFailureOnce, ShortReadsAndWritesAreContinued) {
