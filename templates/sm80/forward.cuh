@@ -168,7 +168,7 @@ class ForwardTile {
   }
   // Whether a tile's copies may start in the course of the tile before it, rather than before that one.
   __forceinline__ bool waits(const KvTile& tile) const {
-    return (!(Plan::block_table || Division::spread) || is_inside(tile)) && !stages_levels(tile);
+    return (!Plan::block_table || is_inside(tile)) && !stages_levels(tile);
   }
   // Whether the visit of `tile` starts the copies of the next one.
   __forceinline__ bool divides(const KvTile& tile, const KvTile& next) const {
@@ -362,17 +362,11 @@ class ForwardTile {
     if (divides_products && __any_sync(0xffffffffu, opaque_zero())) return;
     softmax_.exponentials(s);
     const Probabilities<Step> p = to_operand<Plan, Step>(s);
-    if constexpr (!judged && Division::spread) {
+    if constexpr (!judged && Division::full) {
       Copies copies = copies_to(stage ^ 1, 0);
-      accumulate<Plan, Step>(o_, p, v, step_first, copies);
-    } else {
-      if constexpr (!judged && Division::full) {
-        Copies copies = copies_to(stage ^ 1, 0);
-        if (copies.wanted) copies.start();
-      }
-      NoCopies none;
-      accumulate<Plan, Step>(o_, p, v, step_first, none);
+      if (copies.wanted) copies.start();
     }
+    accumulate<Plan, Step>(o_, p, v, step_first);
     if (!judged && Division::full) commit_copies();
     softmax_.add_to_sums(p);
   }
