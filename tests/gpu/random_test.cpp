@@ -28,7 +28,7 @@ TEST_P(GpuRandomPrograms, MatchTheOracle) {
   GpuRunner runner;
   int failures = 0;
   for (std::uint64_t seed = begin; seed < end && failures < 3; ++seed) {
-    const std::string verdict = judge_random_program(runner, seed, 16);
+    const std::string verdict = judge_random_program(runner, seed);
     EXPECT_EQ(verdict, "");
     failures += !verdict.empty();
   }

@@ -60,7 +60,7 @@ RandomPrograms RandomPrograms::from_environment(std::uint64_t default_first, std
           environment_number("ATTNC_RANDOM_PROGRAMS", default_count)};
 }
 
-std::string judge_random_program(Runner& runner, std::uint64_t seed, int rows) {
+std::string judge_random_program(Runner& runner, std::uint64_t seed) {
   const ModCase mods = random_mod(seed);
   const DType dtypes[] = {DType::f32, DType::bf16, DType::f16};
   ProblemSpec spec{.dtype = dtypes[seed % 3],
@@ -72,9 +72,10 @@ std::string judge_random_program(Runner& runner, std::uint64_t seed, int rows) {
                    .seed = seed};
   spec.q_len = 64 + static_cast<int>(seed % 61);  // enough rows for the greatest error to mean something
   spec.kv_len = 1 + static_cast<int>((seed / 3) % 83);
+  const int all_rows = spec.batch * spec.q_heads * spec.q_len;
   std::string verdict;
   try {
-    verdict = run_and_judge(runner, make_attention(mods, spec, runner.device()), mods, spec, rows);
+    verdict = run_and_judge(runner, make_attention(mods, spec, runner.device()), mods, spec, all_rows);
   } catch (const Error& error) {
     verdict = error.what();
   }

@@ -23,9 +23,9 @@ struct RandomPrograms {
   std::uint64_t first = 1, count = 1;
   static RandomPrograms from_environment(std::uint64_t default_first, std::uint64_t default_count);
 };
-/// The program of this seed in the dtype of this seed, at most `rows` rows of it judged. The verdict says how to
-/// replay.
-std::string judge_random_program(Runner& runner, std::uint64_t seed, int rows);
+/// The program of this seed in the dtype of this seed, all of its rows judged: the rule compares greatest errors, and
+/// some of the rows tell little about the greatest error of the reference. The verdict says how to replay.
+std::string judge_random_program(Runner& runner, std::uint64_t seed);
 
 /// A corner of semantics.md: what is done to the inputs, and the mods that meet it.
 struct SpecialCase {
