@@ -41,16 +41,14 @@ class Consumer {
     work_ = await_work();
     if (work_.q_tile < 0) return;
     begin_rows();
-    clear(out_);
     // The values that run under the first scores of these rows are the last of `pending`'s. Before the very first tile
     // those are no rows at all: zeros are multiplied by whatever is in the slot that the producer gives for it, and
     // nobody reads the result. A second copy of the loop for that tile would cost more.
-    bool first = true;  // no tile of these rows so far
     PendingRows pending{0, 0, args_.q_len, {0.0f, 0.0f}};
     for (;;) {
       const StageNotice tile = await_scores_tile();
       const bool last = (tile.flags & stage_last) != 0;
-      const bool skipped = may_skip(tile, first && last);
+      const bool skipped = may_skip(tile, first() && last);
       if (skipped) {
         skip(tile);
       } else {
@@ -66,16 +64,14 @@ class Consumer {
         const TilePlace place = place_of(tile);
         if constexpr (masks_dots) mask(tile, place, dropped_dot());
         await_values();  // whose operand registers the softmax is about to fill again
-        if (first) {
-          write_rows<Plan>(args_, pending, out_);
-          clear(out_);
-        }
+        if (first()) write_rows<Plan>(args_, pending, out_);
+        progress_ = first() ? first_tile_taken : more_taken;
         softmax(tile, place);
         if (has_side_values(tile)) release_side_values();
         release_skipped_values();
       }
-      first = last || (skipped && first);
       if (last) {
+        progress_ = -(progress_ & 1);
         pending = finish_rows<Plan, Mods>(args_, work_.batch, work_.head, first_row(work_), softmax_);
         if (!begin_next_work()) break;
       }
@@ -95,13 +91,9 @@ class Consumer {
   // The slow path looks for no maximum where scores are bounded, and each copy of the loop costs the others: two
   // warpgroups gain 1 to 2 % without this one, three lose.
   static constexpr bool leaves_exact_to_slow_path = Softmax::bounded && Plan::consumer_warpgroups == 2;
+  static constexpr bool has_band = Mods::mask_kind == MaskKind::band && !Plan::bit_mask;
   static constexpr bool skips_tiles = skips_tiles_by_warpgroup<Plan>();
   static __device__ __forceinline__ int lane() { return threadIdx.x % warp_threads; }
-
-  static __device__ __forceinline__ void clear(float (&out)[out_registers]) {
-#pragma unroll
-    for (int i = 0; i < out_registers; ++i) out[i] = 0.0f;
-  }
 
   // Returns false at the end of all work.
   __device__ __forceinline__ bool begin_next_work() {
@@ -121,6 +113,10 @@ class Consumer {
       scale_queries();
       proxy_fence();
       named_barrier_sync(first_own_barrier + warpgroup_, warpgroup_threads);
+    }
+    if constexpr (has_band) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) kept_[i] = kept_columns<Mods>(params_, rows_, i);
     }
     if constexpr (Plan::bias_product) {
       unit_ = not_zero(Mods::score_factor(params_, rows_.context, rows_.uniform));
@@ -221,7 +217,7 @@ class Consumer {
     wgmma_commit();
   }
 
-  // out += P V.
+  // out += P V; out = P V where these rows have no output yet.
   __device__ __forceinline__ void issue_values() {
     const MatrixDescriptor v = mn_major_descriptor<Plan::tile_kv>(shared_.v(v_.stage));
     fence_registers(out_);
@@ -229,7 +225,8 @@ class Consumer {
     wgmma_fence();
 #pragma unroll
     for (int step = 0; step < Plan::tile_kv / 16; ++step) {
-      WgmmaRegister<Plan::head_dim_v, Plan::is_bf16>::run(out_, probabilities_ + 4 * step, v.at(mn_major_step(step)));
+      WgmmaRegister<Plan::head_dim_v, Plan::is_bf16>::run(out_, probabilities_ + 4 * step, v.at(mn_major_step(step)),
+                                                          step > 0 || !out_is_empty());
     }
     wgmma_commit();
   }
@@ -302,9 +299,14 @@ class Consumer {
   // by 1 % (64 columns) to 3 % (128).
   __device__ __forceinline__ void softmax(const StageNotice& tile, const TilePlace& place) {
     if constexpr (!modified && skips_tiles) {
-      softmax_of_dots(place);
+      softmax_of_dots(place, !Plan::speculative || !softmax_.settled(), !Plan::speculative);
     } else if (!softmax_fast(tile, place)) {
-      if (softmax_slow(tile, place)) softmax_.rescale(out_);
+      if constexpr (!modified && Plan::speculative) {
+        softmax_of_dots(place, true, softmax_.settled());
+      } else {
+        float factor[2];
+        if (softmax_slow(tile, place, factor)) rescale(factor);
+      }
       if constexpr (scales_queries<Plan, Mods>()) {
         // Rows that come this near to the end of the range with their first keys will leave it, each warp at another
         // time, and code that warps do not share is slow.
@@ -317,19 +319,29 @@ class Consumer {
     }
   }
 
-  // Where scores are dot products, shifted: a pass against the old reference and, should that fail, one against the
-  // new. Both are the same code.
-  __device__ __forceinline__ void softmax_of_dots(const TilePlace& place) {
-    bool known = !Plan::speculative || !softmax_.settled();
+  // No tile of these rows so far.
+  __device__ __forceinline__ bool first() const { return progress_ <= 0; }
+  // What out_ holds is of other rows, as far as the next value product is concerned.
+  __device__ __forceinline__ bool out_is_empty() const { return (progress_ & 1) != 0; }
+
+  __device__ __forceinline__ void rescale(const float (&factor)[2]) {
+    if (progress_ == first_tile_taken) return;
+#pragma unroll
+    for (int i = 0; i < out_registers; ++i) out_[i] *= factor[(i / 2) % 2];
+  }
+
+  // Where scores are dot products, shifted: a pass against the reference that rows have or that a sample gives them
+  // and, should that fail, one against the maximum. Both are the same code.
+  __device__ __forceinline__ void softmax_of_dots(const TilePlace& place, bool search, bool all) {
     for (;;) {
-      float shift[2];
-      shifts(shift, place);
-      if (known) {
-        if (softmax_.find_reference(scores_, unit_, shift)) softmax_.rescale(out_);
+      if (search) {
+        float shift[2];
         shifts(shift, place);
+        float factor[2];
+        if (softmax_.find_reference(scores_, unit_, shift, all, factor)) rescale(factor);
       }
-      if (speculate<ScoreForm::exact>(place, 0.0f, 0.0f, known)) break;
-      known = true;
+      if (speculate<ScoreForm::exact>(place, 0.0f, 0.0f, all)) break;
+      search = all = true;
     }
   }
 
@@ -372,12 +384,12 @@ class Consumer {
   }
 
   // Modify, mask, find the maximum, exponentiate. Returns whether the output so far must be rescaled.
-  __device__ __forceinline__ bool softmax_slow(const StageNotice& tile, const TilePlace& place) {
+  __device__ __forceinline__ bool softmax_slow(const StageNotice& tile, const TilePlace& place, float (&factor)[2]) {
     float shift[2];
     shifts(shift, place);
     modify_scores<Plan, Mods>(scores_, params_, rows_, place, unit_, shift);
     if constexpr (modified) mask(tile, place, minus_infinity());
-    const bool moved = softmax_.exponentiate(scores_);
+    const bool moved = softmax_.exponentiate(scores_, factor);
     Softmax::pack(probabilities_, scores_);
     return moved;
   }
@@ -390,32 +402,37 @@ class Consumer {
     if constexpr (Plan::bit_mask) {
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        const KeptBits<Plan> kept =
+        const KeptBits<Plan, 8> kept =
             table_bits<Plan>(shared_.mask_rows(side_.stage) + (thread_row_ + 8 * i) * mask_row_bytes, tile.first_kv);
         drop_scores<Plan>(scores_, i, kept, dropped);
       }
-    } else if constexpr (Mods::mask_kind != MaskKind::general) {
-      Band band[2];
+    } else if constexpr (has_band) {
+      ColumnRange range[2];
       bool all = true;
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        band[i] = nothing ? Band{0, 0} : kept_band<Mods>(params_, rows_, i);
-        all = all && band[i].lo <= tile.first_kv && band[i].hi >= tile.first_kv + Plan::tile_kv;
+        range[i] = from_tile(kept_[i], tile, nothing);
+        all = all && range[i].first <= 0 && range[i].end >= Plan::tile_kv / 4;
       }
       if (__all_sync(0xffffffffu, all)) return;
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const KeptBits<Plan> kept = band_bits<Plan, Mods>(band[i], place);
-        drop_scores<Plan>(scores_, i, kept, dropped);
-      }
+      for (int i = 0; i < 2; ++i) drop_scores<Plan>(scores_, i, range_bits<Plan, false>(range[i]), dropped);
     } else {
-      drop_unkept<Plan, Mods>(scores_, params_, rows_, place, dropped);
+      if constexpr (Mods::mask_kind == MaskKind::general) {
+        drop_unkept<Plan, Mods>(scores_, params_, rows_, place, dropped);
+      }
       if (nothing || tile.first_kv + Plan::tile_kv > args_.kv_len) {
-        const KeptBits<Plan> kept = band_bits<Plan, Mods>(Band{0, nothing ? 0 : args_.kv_len}, place);
+        const auto kept = range_bits<Plan, true>(from_tile(kept_columns<Mods>(params_, rows_, 0), tile, nothing));
         drop_scores<Plan>(scores_, 0, kept, dropped);
         drop_scores<Plan>(scores_, 1, kept, dropped);
       }
     }
+  }
+
+  static __device__ __forceinline__ ColumnRange from_tile(const ColumnRange& range, const StageNotice& tile,
+                                                          bool nothing) {
+    const int before = tile.first_kv / 4;
+    return {range.first - before, nothing ? 0 : range.end - before};
   }
 
   // What `unit` or the score mod turns into -inf.
@@ -439,7 +456,7 @@ class Consumer {
   // One arrival for each warp, once all its lanes are done.
   __device__ __forceinline__ void release(uint64* barrier) const {
     __syncwarp();
-    if (lane() == 0) barrier_arrive(barrier);
+    if (elect_lane()) barrier_arrive(barrier);
   }
 
   __device__ __forceinline__ void release_scores_tile(const StageNotice& tile) {
@@ -472,11 +489,17 @@ class Consumer {
   Turns<Plan> turns_;
   WorkNotice work_;
   RowValues<Mods> rows_;
+  ColumnRange kept_[2];  // of this thread's rows, with has_band
   Softmax softmax_;
   int tiles_left_;                  // of this work tile, where all are visited
   int skipped_values_ = 0;          // tiles passed over whose slot of V is still to be released
   float query_factor_;              // what Q is multiplied by, with scales_queries
   ScoreForm form_ = cheapest_form;  // the cheapest whose range no tile of this work tile has left
+  // How far these rows are, up to the scores of a second tile. Before the first, at 0 or below, it is the values of the
+  // rows before that are still to be multiplied; odd if those are all that these had.
+  static constexpr int first_tile_taken = 1;
+  static constexpr int more_taken = 2;
+  int progress_ = -first_tile_taken;
   float out_[out_registers];
   float scores_[score_registers];
   uint32 probabilities_[score_registers / 2];

@@ -154,63 +154,80 @@ __device__ __forceinline__ void modify_scores(float (&scores)[Plan::tile_kv / 2]
   }
 }
 
-// What a thread keeps of one of its rows: bit 8 (j % 4) + e of word j / 4 stands for column 8 j + e from its first.
-template <class Plan>
+// What a thread keeps of one of its rows: bit block_bits * j + e, over all words, stands for column 8 j + e from its
+// first. 8 bits a block are a mask as it lies in memory; 2 leave nothing between, so that fewer words are tested.
+template <class Plan, int block_bits>
 struct KeptBits {
-  static constexpr int words = (Plan::tile_kv + 31) / 32;
+  static constexpr int words = (Plan::tile_kv / 8 * block_bits + 31) / 32;
   uint32 word[words];
 };
 
 // Row i of the scores.
-template <class Plan>
-__device__ __forceinline__ void drop_scores(float (&scores)[Plan::tile_kv / 2], int i, const KeptBits<Plan>& kept,
-                                            float dropped) {
+template <class Plan, int block_bits>
+__device__ __forceinline__ void drop_scores(float (&scores)[Plan::tile_kv / 2], int i,
+                                            const KeptBits<Plan, block_bits>& kept, float dropped) {
 #pragma unroll
   for (int j = 0; j < Plan::tile_kv / 8; ++j) {
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
       float& score = scores[4 * j + 2 * i + e];
-      score = (kept.word[j / 4] >> (8 * (j % 4) + e)) & 1u ? score : dropped;
+      const int bit = block_bits * j + e;
+      score = (kept.word[bit / 32] >> (bit % 32)) & 1u ? score : dropped;
     }
   }
 }
 
-// The keys that row i may keep: its band, or all there are where Mods has none.
-template <class Mods>
-__device__ __forceinline__ Band kept_band(const typename Mods::Params& params, const RowValues<Mods>& rows, int i) {
-  Band band{0, rows.context.kv_len};
-  if constexpr (Mods::mask_kind == MaskKind::band) {
-    const Band allowed = Mods::row_band(params, rows.context, rows.uniform, rows.row[i]);
-    band = Band{max_int(allowed.lo, 0), min_int(allowed.hi, band.hi)};
-  }
-  return band;
+// A thread owns two of every eight columns. Keys [lo, hi) of a row as a range of these columns, counted from those of
+// keys 0 and 1: a tile that begins with key 8 n begins with column 2 n.
+struct ColumnRange {
+  int first;
+  int end;
+};
+
+__device__ __forceinline__ int thread_columns_before(int kv_idx) {
+  const int from_thread = kv_idx - 2 * (threadIdx.x % 4);
+  return (from_thread >> 3) * 2 + min_int(from_thread & 7, 2);
 }
 
-template <class Plan, class Mods>
-__device__ __forceinline__ KeptBits<Plan> band_bits(const Band& band, const TilePlace& place) {
-  KeptBits<Plan> kept;
+// What row i may keep: its band, or all keys where Mods has none.
+template <class Mods>
+__device__ __forceinline__ ColumnRange kept_columns(const typename Mods::Params& params, const RowValues<Mods>& rows,
+                                                    int i) {
+  if constexpr (Mods::mask_kind == MaskKind::band) {
+    const Band band = Mods::row_band(params, rows.context, rows.uniform, rows.row[i]);
+    return {thread_columns_before(max_int(band.lo, 0)),
+            thread_columns_before(max_int(min_int(band.hi, rows.context.kv_len), 0))};
+  } else {
+    return {0, thread_columns_before(rows.context.kv_len)};
+  }
+}
+
+// `range` counts from the tile's first columns.
+template <class Plan, bool from_start>
+__device__ __forceinline__ KeptBits<Plan, 2> range_bits(const ColumnRange& range) {
+  KeptBits<Plan, 2> kept;
 #pragma unroll
-  for (int w = 0; w < KeptBits<Plan>::words; ++w) {
-    kept.word[w] = low_bits(band.hi - place.thread_kv - 32 * w);
-    if constexpr (Mods::mask_kind == MaskKind::band) kept.word[w] &= ~low_bits(band.lo - place.thread_kv - 32 * w);
+  for (int w = 0; w < KeptBits<Plan, 2>::words; ++w) {
+    kept.word[w] = low_bits(range.end - 32 * w);
+    if constexpr (!from_start) kept.word[w] &= ~low_bits(range.first - 32 * w);
   }
   return kept;
 }
 
 // Bits that came with the table; `row` is the row's.
 template <class Plan>
-__device__ __forceinline__ KeptBits<Plan> table_bits(const uint8* row, int first_kv) {
-  KeptBits<Plan> kept;
+__device__ __forceinline__ KeptBits<Plan, 8> table_bits(const uint8* row, int first_kv) {
+  KeptBits<Plan, 8> kept;
   const int shift = 2 * (threadIdx.x % 4);
   if constexpr (Plan::tile_kv == mask_block) {
     const uint4 four = *reinterpret_cast<const uint4*>(row);
     const uint32 words[4] = {four.x, four.y, four.z, four.w};
 #pragma unroll
-    for (int w = 0; w < KeptBits<Plan>::words; ++w) kept.word[w] = words[w] >> shift;
+    for (int w = 0; w < KeptBits<Plan, 8>::words; ++w) kept.word[w] = words[w] >> shift;
   } else {
     const uint32* words = reinterpret_cast<const uint32*>(row) + first_kv % mask_block / 32;
 #pragma unroll
-    for (int w = 0; w < KeptBits<Plan>::words; ++w) kept.word[w] = words[w] >> shift;
+    for (int w = 0; w < KeptBits<Plan, 8>::words; ++w) kept.word[w] = words[w] >> shift;
   }
   return kept;
 }

@@ -40,17 +40,16 @@ class OnlineSoftmax {
   __device__ __forceinline__ OnlineSoftmax() { reset(); }
 
   __device__ __forceinline__ void reset() {
-    settled_ = false;
+    waiting_ = row_waits(0) | row_waits(1);
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       reference_[i] = 0.0f;
-      first_[i] = true;
       sum_[i] = 0.0f;
     }
   }
 
   // No row of this warp is waiting for its first key: speculate() may be tried. The same for the whole warp.
-  __device__ __forceinline__ bool settled() const { return settled_; }
+  __device__ __forceinline__ bool settled() const { return __all_sync(0xffffffffu, waiting_ == 0); }
 
   // What a score of row i must be shifted by.
   __device__ __forceinline__ float shift(int i) const { return -reference_[i]; }
@@ -94,23 +93,40 @@ class OnlineSoftmax {
   }
 
   // Moves the reference of this warp's rows if one of them has outgrown it or meets its first key, by the extremes of
-  // raw dot products: a score is unit * dot + shift. Returns whether the output so far must be rescaled.
-  __device__ __forceinline__ bool find_reference(const float (&dots)[count], float unit, const float (&shift)[2]) {
-    float maximum[2], step[2];
+  // raw dot products: a score is unit * dot + shift. Looks at an eighth of the row's keys unless `all` are wanted or a
+  // row that waits for its first key may have it among the others. Returns whether the output so far must be rescaled.
+  __device__ __forceinline__ bool find_reference(const float (&dots)[count], float unit, const float (&shift)[2],
+                                                 bool all, float (&factor)[2]) {
+    float extreme[2], maximum[2], step[2];
     if (unit < 0.0f) {
-      row_extremes<false>(maximum, dots);
+      row_extremes<false>(extreme, dots, true);
     } else {
-      row_extremes<true>(maximum, dots);
+      row_extremes<true>(extreme, dots, true);
     }
+    if (!all) {
 #pragma unroll
-    for (int i = 0; i < 2; ++i) maximum[i] = quad_max(__fmaf_rn(maximum[i], unit, shift[i]));
-    return move_reference(maximum, step);
+      for (int i = 0; i < 2; ++i) {
+        maximum[i] = quad_max(__fmaf_rn(extreme[i], unit, shift[i]));
+        all = all || (first(i) && maximum[i] == minus_infinity());
+      }
+      all = __any_sync(0xffffffffu, all);
+    }
+    if (all) {
+      if (unit < 0.0f) {
+        row_extremes<false>(extreme, dots, false);
+      } else {
+        row_extremes<true>(extreme, dots, false);
+      }
+#pragma unroll
+      for (int i = 0; i < 2; ++i) maximum[i] = quad_max(__fmaf_rn(extreme[i], unit, shift[i]));
+    }
+    return move_reference(maximum, step, factor);
   }
 
   // The slow path where scores are modified: shifted scores, with -inf where a key is dropped, become probabilities in
   // place. Returns whether the output so far must be rescaled.
-  __device__ __forceinline__ bool exponentiate(float (&scores)[count]) {
-    const bool moved = move_scores(scores);
+  __device__ __forceinline__ bool exponentiate(float (&scores)[count], float (&factor)[2]) {
+    const bool moved = move_scores(scores, factor);
     float sum[4] = {sum_[0], 0.0f, sum_[1], 0.0f};
 #pragma unroll
     for (int i = 0; i < count; ++i) {
@@ -129,20 +145,17 @@ class OnlineSoftmax {
     }
   }
 
-  template <int registers>
-  __device__ __forceinline__ void rescale(float (&out)[registers]) const {
-#pragma unroll
-    for (int i = 0; i < registers; ++i) out[i] *= factor_[(i / 2) % 2];
-  }
-
   // Adds the quad's sums together; after this, inverse_sum and log_sum hold.
   __device__ __forceinline__ void finish() {
     sum_[0] = quad_sum(sum_[0]);
     sum_[1] = quad_sum(sum_[1]);
   }
 
-  // 0 for a row that kept no key, so that its output becomes 0.
-  __device__ __forceinline__ float inverse_sum(int i) const { return sum_[i] == 0.0f ? 0.0f : 1.0f / sum_[i]; }
+  // Within an ulp, and 0 for a row that kept no key, so that its output becomes 0. No sum is subnormal: a row's largest
+  // probability is 1 or, where scores are bounded, 2^-100 at least.
+  __device__ __forceinline__ float inverse_sum(int i) const {
+    return sum_[i] == 0.0f ? 0.0f : reciprocal_approx(sum_[i]);
+  }
 
   // log2 of the sum of exp2(score); -inf for a row that kept no key.
   __device__ __forceinline__ float log2_sum(int i) const {
@@ -151,38 +164,55 @@ class OnlineSoftmax {
   }
 
  private:
+  static constexpr int sample_blocks = 2;  // one of so many blocks of columns has a part in a sample of their maximum
+  static constexpr __device__ int row_waits(int i) { return 1 << i; }
+  __device__ __forceinline__ bool first(int i) const { return (waiting_ & row_waits(i)) != 0; }
+
   // Spreads Plan::exp2_polynomial_eighths of the columns' blocks evenly.
   static constexpr __device__ bool on_fma_pipe(int block) {
     return (block + 1) * Plan::exp2_polynomial_eighths / 8 != block * Plan::exp2_polynomial_eighths / 8;
   }
 
-  // Of each row, as far as this thread holds it.
+  // Of each row, as far as this thread holds it: of a sample, or of that and all the others.
   template <bool largest>
-  static __device__ __forceinline__ void row_extremes(float (&extreme)[2], const float (&scores)[count]) {
+  static __device__ __forceinline__ void row_extremes(float (&extreme)[2], const float (&scores)[count], bool sample) {
+    const auto take = [](float& extreme, float score) {
+      extreme = largest ? max_or_nan(extreme, score) : min_or_nan(extreme, score);
+    };
+    if (sample) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        extreme[i] = scores[2 * i];
+#pragma unroll
+        for (int j = sample_blocks; j < count / 4; j += sample_blocks) take(extreme[i], scores[4 * j + 2 * i]);
+      }
+      return;
+    }
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      float chains[2] = {scores[2 * i], scores[2 * i + 1]};
+      float chains[2] = {extreme[i], scores[2 * i + 1]};
 #pragma unroll
       for (int j = 1; j < count / 4; ++j) {
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
-          const float score = scores[4 * j + 2 * i + e];
-          chains[e] = largest ? max_or_nan(chains[e], score) : min_or_nan(chains[e], score);
+          if (e == 1 || j % sample_blocks != 0) take(chains[e], scores[4 * j + 2 * i + e]);
         }
       }
-      extreme[i] = largest ? max_or_nan(chains[0], chains[1]) : min_or_nan(chains[0], chains[1]);
+      take(chains[0], chains[1]);
+      extreme[i] = chains[0];
     }
   }
 
   // Shifted scores move with the reference.
-  __device__ __forceinline__ bool move_scores(float (&scores)[count]) {
+  __device__ __forceinline__ bool move_scores(float (&scores)[count], float (&factor)[2]) {
     // The reference of bounded scores moves but once.
-    if (bounded && settled_) return false;
+    if (bounded && settled()) return false;
     float maximum[2], step[2];
-    row_extremes<true>(maximum, scores);
+    row_extremes<true>(maximum, scores, true);
+    row_extremes<true>(maximum, scores, false);
 #pragma unroll
     for (int i = 0; i < 2; ++i) maximum[i] = quad_max(maximum[i]);
-    if (!move_reference(maximum, step)) return false;
+    if (!move_reference(maximum, step, factor)) return false;
 #pragma unroll
     for (int i = 0; i < count; ++i) scores[i] -= step[i / 2 % 2];
     return true;
@@ -190,11 +220,11 @@ class OnlineSoftmax {
 
   // `maximum` is that of the row's shifted scores in this tile. The first reference is the maximum itself, which makes
   // a row with a single key exact.
-  __device__ __forceinline__ bool move_reference(const float (&maximum)[2], float (&step)[2]) {
+  __device__ __forceinline__ bool move_reference(const float (&maximum)[2], float (&step)[2], float (&factor)[2]) {
     bool any = false;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      any |= first_[i] ? maximum[i] != minus_infinity() : !bounded && !(maximum[i] <= lazy_threshold_log2);
+      any |= first(i) ? maximum[i] != minus_infinity() : !bounded && !(maximum[i] <= lazy_threshold_log2);
     }
     if (!__any_sync(0xffffffffu, any)) return false;
 #pragma unroll
@@ -202,24 +232,21 @@ class OnlineSoftmax {
       step[i] = maximum[i] == minus_infinity() ? 0.0f : maximum[i];
       if constexpr (bounded) {
         constexpr float room = 100.0f - Mods::score_bound_log2;
-        step[i] = first_[i] ? fminf(fmaxf(step[i], -room), room) : 0.0f;
-      } else if (!first_[i]) {
+        step[i] = first(i) ? fminf(fmaxf(step[i], -room), room) : 0.0f;
+      } else if (!first(i)) {
         step[i] = max_or_nan(step[i], 0.0f);
       }
-      factor_[i] = first_[i] ? 0.0f : exp2_approx(-step[i]);
-      sum_[i] *= factor_[i];
+      factor[i] = first(i) ? 0.0f : exp2_approx(-step[i]);
+      sum_[i] *= factor[i];
       reference_[i] += step[i];
-      if (maximum[i] != minus_infinity()) first_[i] = false;
+      if (maximum[i] != minus_infinity()) waiting_ &= ~row_waits(i);
     }
-    settled_ = __all_sync(0xffffffffu, !first_[0] && !first_[1]);
     return true;
   }
 
   float reference_[2];
   float sum_[2];
-  float factor_[2] = {1.0f, 1.0f};
-  bool first_[2];  // the row has not met a key
-  bool settled_;   // no row of this warp is waiting for its first key; the same for the whole warp
+  int waiting_;  // row_waits(i) of the rows that have not met a key
 };
 
 }  // namespace attnc::sm90

@@ -52,7 +52,7 @@ __device__ __forceinline__ void keep_operands(const uint32 (&registers)[count], 
 template <int n, bool is_bf16, bool accumulate>
 struct WgmmaShared;
 
-// d += A B for one reduction step of 16; A in registers, B MN-major in shared memory.
+// d = A B, or d += A B if `accumulate`, for one reduction step of 16; A in registers, B MN-major in shared memory.
 template <int n, bool is_bf16>
 struct WgmmaRegister;
 
@@ -123,7 +123,7 @@ struct WgmmaRegister;
 #define ATTNC_F31 ATTNC_F30, "+f"(d[124]), "+f"(d[125]), "+f"(d[126]), "+f"(d[127])
 
 // N, its last group of four registers, and the numbers of the operands that follow the accumulators.
-#define ATTNC_WGMMA(N, G, I0, I1, I2, I3, I4)                                                                          \
+#define ATTNC_WGMMA(N, G, I0, I1, I2, I3, I4, I5)                                                                      \
   template <bool is_bf16, bool accumulate>                                                                             \
   struct WgmmaShared<N, is_bf16, accumulate> {                                                                         \
     static __device__ __forceinline__ void run(float (&d)[N / 2], uint64 a, uint64 b) {                                \
@@ -138,51 +138,53 @@ struct WgmmaRegister;
   };                                                                                                                   \
   template <bool is_bf16>                                                                                              \
   struct WgmmaRegister<N, is_bf16> {                                                                                   \
-    static __device__ __forceinline__ void run(float (&d)[N / 2], const uint32* a, uint64 b) {                         \
+    static __device__ __forceinline__ void run(float (&d)[N / 2], const uint32* a, uint64 b, bool accumulate = true) { \
       if constexpr (is_bf16) {                                                                                         \
-        asm volatile("wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.bf16.bf16 " ATTNC_D##G "}, {%" #I0 ", %" #I1      \
-                     ", %" #I2 ", %" #I3 "}, %" #I4 ", 1, 1, 1, 1;"                                                    \
-                     : ATTNC_F##G : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                               \
+        asm volatile("{\n.reg .pred sum;\nsetp.ne.b32 sum, %" #I5 ", 0;\n"                                             \
+                     "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.bf16.bf16 " ATTNC_D##G "}, {%" #I0 ", %" #I1      \
+                     ", %" #I2 ", %" #I3 "}, %" #I4 ", sum, 1, 1, 1;\n}"                                               \
+                     : ATTNC_F##G : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate ? 1 : 0));      \
       } else {                                                                                                         \
-        asm volatile("wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.f16.f16 " ATTNC_D##G "}, {%" #I0 ", %" #I1        \
-                     ", %" #I2 ", %" #I3 "}, %" #I4 ", 1, 1, 1, 1;"                                                    \
-                     : ATTNC_F##G : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                               \
+        asm volatile("{\n.reg .pred sum;\nsetp.ne.b32 sum, %" #I5 ", 0;\n"                                             \
+                     "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32.f16.f16 " ATTNC_D##G "}, {%" #I0 ", %" #I1        \
+                     ", %" #I2 ", %" #I3 "}, %" #I4 ", sum, 1, 1, 1;\n}"                                               \
+                     : ATTNC_F##G : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate ? 1 : 0));      \
       }                                                                                                                \
     }                                                                                                                  \
   };
 
-ATTNC_WGMMA(8, 0, 4, 5, 6, 7, 8)
-ATTNC_WGMMA(16, 1, 8, 9, 10, 11, 12)
-ATTNC_WGMMA(24, 2, 12, 13, 14, 15, 16)
-ATTNC_WGMMA(32, 3, 16, 17, 18, 19, 20)
-ATTNC_WGMMA(40, 4, 20, 21, 22, 23, 24)
-ATTNC_WGMMA(48, 5, 24, 25, 26, 27, 28)
-ATTNC_WGMMA(56, 6, 28, 29, 30, 31, 32)
-ATTNC_WGMMA(64, 7, 32, 33, 34, 35, 36)
-ATTNC_WGMMA(72, 8, 36, 37, 38, 39, 40)
-ATTNC_WGMMA(80, 9, 40, 41, 42, 43, 44)
-ATTNC_WGMMA(88, 10, 44, 45, 46, 47, 48)
-ATTNC_WGMMA(96, 11, 48, 49, 50, 51, 52)
-ATTNC_WGMMA(104, 12, 52, 53, 54, 55, 56)
-ATTNC_WGMMA(112, 13, 56, 57, 58, 59, 60)
-ATTNC_WGMMA(120, 14, 60, 61, 62, 63, 64)
-ATTNC_WGMMA(128, 15, 64, 65, 66, 67, 68)
-ATTNC_WGMMA(136, 16, 68, 69, 70, 71, 72)
-ATTNC_WGMMA(144, 17, 72, 73, 74, 75, 76)
-ATTNC_WGMMA(152, 18, 76, 77, 78, 79, 80)
-ATTNC_WGMMA(160, 19, 80, 81, 82, 83, 84)
-ATTNC_WGMMA(168, 20, 84, 85, 86, 87, 88)
-ATTNC_WGMMA(176, 21, 88, 89, 90, 91, 92)
-ATTNC_WGMMA(184, 22, 92, 93, 94, 95, 96)
-ATTNC_WGMMA(192, 23, 96, 97, 98, 99, 100)
-ATTNC_WGMMA(200, 24, 100, 101, 102, 103, 104)
-ATTNC_WGMMA(208, 25, 104, 105, 106, 107, 108)
-ATTNC_WGMMA(216, 26, 108, 109, 110, 111, 112)
-ATTNC_WGMMA(224, 27, 112, 113, 114, 115, 116)
-ATTNC_WGMMA(232, 28, 116, 117, 118, 119, 120)
-ATTNC_WGMMA(240, 29, 120, 121, 122, 123, 124)
-ATTNC_WGMMA(248, 30, 124, 125, 126, 127, 128)
-ATTNC_WGMMA(256, 31, 128, 129, 130, 131, 132)
+ATTNC_WGMMA(8, 0, 4, 5, 6, 7, 8, 9)
+ATTNC_WGMMA(16, 1, 8, 9, 10, 11, 12, 13)
+ATTNC_WGMMA(24, 2, 12, 13, 14, 15, 16, 17)
+ATTNC_WGMMA(32, 3, 16, 17, 18, 19, 20, 21)
+ATTNC_WGMMA(40, 4, 20, 21, 22, 23, 24, 25)
+ATTNC_WGMMA(48, 5, 24, 25, 26, 27, 28, 29)
+ATTNC_WGMMA(56, 6, 28, 29, 30, 31, 32, 33)
+ATTNC_WGMMA(64, 7, 32, 33, 34, 35, 36, 37)
+ATTNC_WGMMA(72, 8, 36, 37, 38, 39, 40, 41)
+ATTNC_WGMMA(80, 9, 40, 41, 42, 43, 44, 45)
+ATTNC_WGMMA(88, 10, 44, 45, 46, 47, 48, 49)
+ATTNC_WGMMA(96, 11, 48, 49, 50, 51, 52, 53)
+ATTNC_WGMMA(104, 12, 52, 53, 54, 55, 56, 57)
+ATTNC_WGMMA(112, 13, 56, 57, 58, 59, 60, 61)
+ATTNC_WGMMA(120, 14, 60, 61, 62, 63, 64, 65)
+ATTNC_WGMMA(128, 15, 64, 65, 66, 67, 68, 69)
+ATTNC_WGMMA(136, 16, 68, 69, 70, 71, 72, 73)
+ATTNC_WGMMA(144, 17, 72, 73, 74, 75, 76, 77)
+ATTNC_WGMMA(152, 18, 76, 77, 78, 79, 80, 81)
+ATTNC_WGMMA(160, 19, 80, 81, 82, 83, 84, 85)
+ATTNC_WGMMA(168, 20, 84, 85, 86, 87, 88, 89)
+ATTNC_WGMMA(176, 21, 88, 89, 90, 91, 92, 93)
+ATTNC_WGMMA(184, 22, 92, 93, 94, 95, 96, 97)
+ATTNC_WGMMA(192, 23, 96, 97, 98, 99, 100, 101)
+ATTNC_WGMMA(200, 24, 100, 101, 102, 103, 104, 105)
+ATTNC_WGMMA(208, 25, 104, 105, 106, 107, 108, 109)
+ATTNC_WGMMA(216, 26, 108, 109, 110, 111, 112, 113)
+ATTNC_WGMMA(224, 27, 112, 113, 114, 115, 116, 117)
+ATTNC_WGMMA(232, 28, 116, 117, 118, 119, 120, 121)
+ATTNC_WGMMA(240, 29, 120, 121, 122, 123, 124, 125)
+ATTNC_WGMMA(248, 30, 124, 125, 126, 127, 128, 129)
+ATTNC_WGMMA(256, 31, 128, 129, 130, 131, 132, 133)
 
 #undef ATTNC_WGMMA
 // clang-format on
