@@ -59,6 +59,12 @@ struct RingPosition {
   int stage = 0;
   uint32 phase = 0;
 
+  __device__ __forceinline__ RingPosition next() const {
+    RingPosition position = *this;
+    position.advance();
+    return position;
+  }
+
   __device__ __forceinline__ void advance() {
     if (++stage == stages) {
       stage = 0;

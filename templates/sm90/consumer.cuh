@@ -45,8 +45,10 @@ class Consumer {
     // those are no rows at all: zeros are multiplied by whatever is in the slot that the producer gives for it, and
     // nobody reads the result. A second copy of the loop for that tile would cost more.
     PendingRows pending{0, 0, args_.q_len, {0.0f, 0.0f}};
+    StageNotice next{};
+    if constexpr (looks_ahead) next = await_scores_tile(k_);
     for (;;) {
-      const StageNotice tile = await_scores_tile();
+      const StageNotice tile = looks_ahead ? next : await_scores_tile(k_);
       const bool last = (tile.flags & stage_last) != 0;
       const bool skipped = may_skip(tile, first() && last);
       if (skipped) {
@@ -57,6 +59,7 @@ class Consumer {
         barrier_wait(shared_.v_full(v_.stage), v_.phase);
         issue_values();
         turns_.pass();
+        if (looks_ahead && !last) next = await_scores_tile(k_.next());  // while the products run
         wgmma_wait<1>();
         fence_registers(scores_);
         release_scores_tile(tile);
@@ -75,6 +78,7 @@ class Consumer {
         pending = finish_rows<Plan, Mods>(args_, work_.batch, work_.head, first_row(work_), softmax_);
         if (!begin_next_work()) break;
       }
+      if (looks_ahead && (last || skipped)) next = await_scores_tile(k_);
     }
     barrier_wait(shared_.v_full(v_.stage), v_.phase);
     issue_values();
@@ -91,6 +95,8 @@ class Consumer {
   // The slow path looks for no maximum where scores are bounded, and each copy of the loop costs the others: two
   // warpgroups gain 1 to 2 % without this one, three lose.
   static constexpr bool leaves_exact_to_slow_path = Softmax::bounded && Plan::consumer_warpgroups == 2;
+  static constexpr bool looks_ahead =
+      Plan::source != TileSource::dense && Plan::consumer_warpgroups == 2 && Plan::speculative;
   static constexpr bool has_band = Mods::mask_kind == MaskKind::band && !Plan::bit_mask;
   static constexpr bool skips_tiles = skips_tiles_by_warpgroup<Plan>();
   static __device__ __forceinline__ int lane() { return threadIdx.x % warp_threads; }
@@ -186,10 +192,10 @@ class Consumer {
   }
 
   // Where every tile is visited, nobody needs to be told which.
-  __device__ __forceinline__ StageNotice await_scores_tile() {
-    barrier_wait(shared_.k_full(k_.stage), k_.phase);
+  __device__ __forceinline__ StageNotice await_scores_tile(const Ring& at) {
+    barrier_wait(shared_.k_full(at.stage), at.phase);
     if constexpr (posts_tiles<Plan>()) {
-      return *shared_.stage_notice(k_.stage);
+      return *shared_.stage_notice(at.stage);
     } else {
       const KvTile tile = TileStream<Plan, Mods, TileSource::dense>::tile_at(--tiles_left_, args_.kv_len);
       return stage_notice(tile, tiles_left_ == 0);
@@ -198,14 +204,14 @@ class Consumer {
 
   // scores = Q K^T, raw dot products.
   __device__ __forceinline__ void issue_scores() {
-    const MatrixDescriptor q =
-        k_major_descriptor(shared_.q(q_.stage) + warpgroup_ * rows_per_warpgroup * chunk_row_bytes);
-    const MatrixDescriptor k = k_major_descriptor(shared_.k(k_.stage));
+    const MatrixDescriptor q = k_major_descriptor(shared_.q(0) + warpgroup_ * rows_per_warpgroup * chunk_row_bytes)
+                                   .slot<Layout::q_bytes>(q_.stage);
+    const MatrixDescriptor k = k_major_descriptor(shared_.k(0)).slot<Layout::k_bytes>(k_.stage);
     fence_registers(scores_);
     wgmma_fence();
     if constexpr (Plan::bias_product) {
       WgmmaShared<Plan::tile_kv, Plan::is_bf16, false>::run(
-          scores_, repeated_rows_descriptor(shared_address(shared_.bias_rows(q_.stage))),
+          scores_, repeated_rows_descriptor(shared_address(shared_.bias_rows(0)) + q_.stage * bias_group_bytes),
           k_major_descriptor(shared_address(shared_.bias_keys())).at(0));
     }
     WgmmaShared<Plan::tile_kv, Plan::is_bf16, Plan::bias_product>::run(scores_, q.at(0), k.at(0));
@@ -219,7 +225,7 @@ class Consumer {
 
   // out += P V; out = P V where these rows have no output yet.
   __device__ __forceinline__ void issue_values() {
-    const MatrixDescriptor v = mn_major_descriptor<Plan::tile_kv>(shared_.v(v_.stage));
+    const MatrixDescriptor v = mn_major_descriptor<Plan::tile_kv>(shared_.v(0)).slot<Layout::v_bytes>(v_.stage);
     fence_registers(out_);
     fence_registers(probabilities_);
     wgmma_fence();

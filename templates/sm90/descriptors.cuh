@@ -16,15 +16,19 @@ inline constexpr uint32 descriptor_high = row_group_step | (1u << 30);
 struct MatrixDescriptor {
   uint32 low;
 
+  // That of slot `slot` of a ring whose first slot this is.
+  template <int slot_bytes>
+  __device__ __forceinline__ MatrixDescriptor slot(int slot) const {
+    return {low + static_cast<uint32>(slot) * (slot_bytes / 16)};
+  }
+
   __device__ __forceinline__ uint64 at(uint32 offset) const {
     return (static_cast<uint64>(descriptor_high) << 32) | (low + offset);
   }
 };
 
 // Operand whose reduction dimension is the contiguous one: Q and K, reduced over head_dim.
-__device__ __forceinline__ MatrixDescriptor k_major_descriptor(uint32 address) {
-  return {((address >> 4) & 0x3fffu) | (1u << 16)};
-}
+__device__ __forceinline__ MatrixDescriptor k_major_descriptor(uint32 address) { return {(address >> 4) + (1u << 16)}; }
 
 // The same eight rows of 16 columns over and over: no step between row groups.
 __device__ __forceinline__ uint64 repeated_rows_descriptor(uint32 address) {
@@ -41,7 +45,7 @@ __device__ __forceinline__ constexpr uint32 k_major_step(int step) {
 // from one chunk of 64 columns to the next.
 template <int rows>
 __device__ __forceinline__ MatrixDescriptor mn_major_descriptor(uint32 address) {
-  return {((address >> 4) & 0x3fffu) | (static_cast<uint32>(rows * chunk_row_bytes / 16) << 16)};
+  return {(address >> 4) + (static_cast<uint32>(rows * chunk_row_bytes / 16) << 16)};
 }
 
 // The 16 rows of reduction step `step`.

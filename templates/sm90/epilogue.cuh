@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Accumulators to global memory. A quad holds eight neighbouring columns of a row two by two; a 4 x 4 transpose inside
-// the quad gives each thread eight neighbouring columns of one of four blocks, stored as 16 bytes. A warp then writes
-// whole 64-byte pieces of eight rows, straight from registers: no shared memory to reserve, nothing to wait for.
+// Accumulators to global memory. A quad holds eight neighbouring columns of a row two by two; one exchange between
+// neighbours gives each thread four neighbouring columns of one of two blocks, stored as 8 bytes. A warp then writes
+// whole 32-byte sectors of eight rows, straight from registers: no shared memory to reserve, nothing to wait for. (A
+// second exchange would make 64 bytes of them, and costs more than it saves.)
 #pragma once
 
 #include "arguments.cuh"
@@ -10,62 +11,38 @@
 
 namespace attnc::sm90 {
 
-// In one instruction, which the compiler would split into four rather than put the words next to each other; and
-// without a branch, across which it would not overlap several.
-__device__ __forceinline__ void store_16_bytes_if(bool wanted, uint16* target, const uint32 (&words)[4]) {
+// `offset` elements after `target`, so that a row takes one address; in one instruction and without a branch, across
+// which the compiler would not overlap several.
+template <int offset>
+__device__ __forceinline__ void store_8_bytes_if(bool wanted, uint16* target, uint32 low, uint32 high) {
   asm volatile(
       "{\n"
       ".reg .pred wanted;\n"
-      "setp.ne.b32 wanted, %5, 0;\n"
-      "@wanted st.global.v4.b32 [%0], {%1, %2, %3, %4};\n"
+      "setp.ne.b32 wanted, %3, 0;\n"
+      "@wanted st.global.v2.b32 [%0 + %4], {%1, %2};\n"
       "}\n" ::"l"(target),
-      "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3]), "r"(static_cast<int>(wanted)));
+      "r"(low), "r"(high), "r"(static_cast<int>(wanted)), "n"(2 * offset));
 }
 
-// words[j] of thread t becomes words[t] of thread j, for the four threads of a quad.
-__device__ __forceinline__ void transpose_quad(uint32 (&words)[4]) {
-  const bool odd = threadIdx.x & 1;
-  const bool upper = threadIdx.x & 2;
-#pragma unroll
-  for (int pair = 0; pair < 4; pair += 2) {
-    const uint32 sent = odd ? words[pair] : words[pair + 1];
-    const uint32 received = __shfl_xor_sync(0xffffffffu, sent, 1);
-    if (odd)
-      words[pair] = received;
-    else
-      words[pair + 1] = received;
-  }
-#pragma unroll
-  for (int low = 0; low < 2; ++low) {
-    const uint32 sent = upper ? words[low] : words[low + 2];
-    const uint32 received = __shfl_xor_sync(0xffffffffu, sent, 2);
-    if (upper)
-      words[low] = received;
-    else
-      words[low + 2] = received;
-  }
-}
-
-// One row of `columns` columns of this thread's accumulator, from its pair i (0 or 1) of each block of 8.
-template <bool is_bf16, int columns>
+// One row of `columns` columns of this thread's accumulator, from its pair i (0 or 1) of each block of 8; from block j
+// on.
+template <bool is_bf16, int columns, int j = 0>
 __device__ __forceinline__ void store_row(uint16* row, const float (&out)[columns / 2], int i, float factor,
                                           bool inside) {
-  const int t = threadIdx.x % 4;
-  constexpr int blocks = columns / 8;
+  const bool odd = threadIdx.x & 1;
+  if constexpr (8 * j + 16 <= columns) {
+    uint32 words[2];
 #pragma unroll
-  for (int j = 0; j + 4 <= blocks; j += 4) {
-    uint32 words[4];
-#pragma unroll
-    for (int n = 0; n < 4; ++n) {
+    for (int n = 0; n < 2; ++n) {
       words[n] = pack_pair<is_bf16>(out[4 * (j + n) + 2 * i] * factor, out[4 * (j + n) + 2 * i + 1] * factor);
     }
-    transpose_quad(words);
-    store_16_bytes_if(inside, row + 8 * (j + t), words);
-  }
-#pragma unroll
-  for (int j = blocks / 4 * 4; j < blocks; ++j) {
+    const uint32 received = __shfl_xor_sync(0xffffffffu, odd ? words[0] : words[1], 1);
+    store_8_bytes_if<8 * j>(inside, row + 8 * (threadIdx.x % 2) + 2 * (threadIdx.x & 2), odd ? received : words[0],
+                            odd ? words[1] : received);
+    store_row<is_bf16, columns, j + 2>(row, out, i, factor, inside);
+  } else if constexpr (8 * j < columns) {
     const uint32 word = pack_pair<is_bf16>(out[4 * j + 2 * i] * factor, out[4 * j + 2 * i + 1] * factor);
-    if (inside) *reinterpret_cast<uint32*>(row + 8 * j + 2 * t) = word;
+    if (inside) *reinterpret_cast<uint32*>(row + 8 * j + 2 * (threadIdx.x % 4)) = word;
   }
 }
 

@@ -57,7 +57,7 @@ struct WorkNotice {
 };
 
 // What the producer tells the consumers of one kv tile.
-struct StageNotice {
+struct alignas(8) StageNotice {
   int first_kv;
   int flags;  // stage_last, and two bits for each warpgroup: shift them down by stage_flags_of(warpgroup)
 };
