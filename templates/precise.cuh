@@ -3,7 +3,8 @@
 // -16: 1.5), within 1.5 ulp where they are CUDA's own. exp2f, expf and tanhf are up to 2 ulp off and 1 / (1 + expf(-x))
 // up to 3, which scores that are a multiple of such a function carry into the output.
 //
-// What is added up error-free here is never a rounded product, so contraction into fmaf changes nothing.
+// What is added up error-free here is never a rounded product that contraction into fmaf could take up unrounded; where
+// it has to be one, __fmul_rn keeps it apart.
 #pragma once
 
 #include "prelude.cuh"
@@ -55,7 +56,7 @@ __forceinline__ Scaled reduced_exp(float x) {
 __forceinline__ Scaled reduced_exp2(float x) {
   const float sum = x + round_magic;
   const float f = x - (sum - round_magic);
-  const float high = f * ln_2;
+  const float high = __fmul_rn(f, ln_2);
   const float rest = fmaf(f, -1.90465430e-9f, fmaf(f, ln_2, -high));  // ln 2 less its float
   float p = fmaf(f, 1.53105966e-5f, 1.54669878e-4f);
   p = fmaf(p, f, 1.33334531e-3f);
