@@ -428,4 +428,16 @@ void recompute_cheap_values(DeviceProgram& program) {
   }
 }
 
+void recompute_head_values(DeviceProgram& program) {
+  std::vector<bool> reads_head(program.values.size(), false);
+  for (std::size_t id = 0; id < program.values.size(); ++id) {
+    DeviceValue& value = program.values[id];
+    reads_head[id] = value.kind == Kind::input && value.input == Input::h;
+    for (const int operand : value.operands)
+      reads_head[id] = reads_head[id] || reads_head[static_cast<std::size_t>(operand)];
+    const bool is_shared = value.level == Level::column || value.level == Level::diagonal;
+    if (reads_head[id] && is_shared) value.recomputed = true;
+  }
+}
+
 }  // namespace attnc::cuda

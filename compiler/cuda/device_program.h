@@ -17,6 +17,7 @@ struct PrintOptions {
   bool use_score_bound = true;  ///< tell the kernel of a proved bound on the score
   bool use_extrema = false;     ///< classify() may read minima and maxima of captured buffers (extrema.h)
   bool canonical_names = false;  ///< p0, b0 for captures instead of the user's names (for signatures)
+  bool packs_groups = false;     ///< rows of a tile may belong to different query heads (plan::Problem)
   bool line_directives = false;  ///< #line before each statement: messages then name the line of the printed program
 };
 
@@ -65,5 +66,10 @@ inline bool computed_per_element(const DeviceValue& value) {
 /// Marks column and diagonal values as recomputed where that is cheaper, per score, than fetching them from shared
 /// memory.
 void recompute_cheap_values(DeviceProgram& program);
+
+/// Marks column and diagonal values that depend on the query head as recomputed: where rows of several heads share a
+/// tile, no value that is staged for all of them can know it. (Uniform and row values belong to a row, and so to its
+/// head.)
+void recompute_head_values(DeviceProgram& program);
 
 }  // namespace attnc::cuda

@@ -35,6 +35,7 @@ Planned print_and_plan(const ir::Program& natural, const ir::Program& program, c
   options.natural_units = request.dtype == DType::f32;
   // Without a table the kernel decides tiles by itself, documents too.
   options.use_extrema = !request.block_table;
+  options.packs_groups = request.packs_groups;
   planned.mods = print_mods(natural, program, options);
   planned.plan =
       request.plan ? *request.plan : plan::make_plan(problem_of(request, planned.mods.traits), request.target);
@@ -59,8 +60,15 @@ plan::Problem problem_of(const KernelRequest& request, const ModsTraits& mods) {
   problem.vector_bytes = request.vector_bytes;
   problem.tensor_maps = request.tensor_maps;
   problem.small_tiles = request.small_tiles;
+  problem.packs_groups = request.packs_groups;
   problem.mods = mods;
   return problem;
+}
+
+std::string_view why_no_groups(const ir::Program& program, const KernelRequest& request) {
+  if (request.dtype == DType::f32) return "f32 needs the registers for its products";
+  if (request.block_table) return "a block mask lists blocks by head";
+  return print_mods(program, simplified(program), PrintOptions{}).traits.why_no_groups;
 }
 
 KernelSource make_kernel_source(const ir::Program& program, const KernelRequest& request, bool line_directives) {
@@ -81,8 +89,8 @@ std::string make_signature(const ir::Program& program, const KernelRequest& requ
   // number has to be remembered.
   return attnc::format(
       "attnc cuda kernel, schema {}\ntarget {}\nnvrtc {}\nflags {}\ntemplates {}\nplan {}\nprogram\n{}mods\n{}",
-      signature_schema, request.target.name(), toolchain, attnc::join(flags, " "),
-      templates_digest(planned.plan.family), plan::print(planned.plan), ir::print(program, true), planned.mods.text);
+      signature_schema, request.target.name(), toolchain, attnc::join(flags, " "), templates_digest(planned.plan),
+      plan::print(planned.plan), ir::print(program, true), planned.mods.text);
 }
 
 }  // namespace attnc::cuda

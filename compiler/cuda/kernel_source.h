@@ -19,11 +19,12 @@ struct KernelRequest {
   int head_dim_v = 64;
   bool precise = false;
   bool block_table = false;
-  bool bit_mask = false;     ///< see plan::Problem; launches then pass ForwardArguments::mask_bits
-  int kv_block = 128;        ///< see plan::Problem
-  int vector_bytes = 16;     ///< see plan::Problem
-  bool tensor_maps = true;   ///< see plan::Problem
-  bool small_tiles = false;  ///< see plan::Problem
+  bool bit_mask = false;      ///< see plan::Problem; launches then pass ForwardArguments::mask_bits
+  int kv_block = 128;         ///< see plan::Problem
+  int vector_bytes = 16;      ///< see plan::Problem
+  bool tensor_maps = true;    ///< see plan::Problem
+  bool small_tiles = false;   ///< see plan::Problem
+  bool packs_groups = false;  ///< see plan::Problem; only where why_no_groups() is empty
   plan::Target target;
   std::optional<plan::TilePlan> plan{};  ///< instead of the planner's own: one of plan::candidates
 };
@@ -37,6 +38,9 @@ struct KernelSource {
   ParamLayout layout;
   std::string text;  ///< for NVRTC; with the user's names
 };
+
+/// Why few queries of grouped heads are not packed for this request (without its packs_groups); empty if they can be.
+std::string_view why_no_groups(const ir::Program& program, const KernelRequest& request);
 
 /// `program` as VariantSpec holds it. Throws Error (unsupported, internal).
 KernelSource make_kernel_source(const ir::Program& program, const KernelRequest& request, bool line_directives = true);

@@ -22,9 +22,9 @@ std::string stitch(const PrintedMods& mods, const plan::TilePlan& plan);
 /// `struct Plan { ... };` as the family's kernel wants it.
 std::string print_plan_struct(const plan::TilePlan& plan);
 
-/// The templates a family needs, transitively, by name; sorted.
-std::vector<std::string_view> template_closure(plan::KernelFamily family);
+/// The templates a plan's kernel needs, transitively, by name; sorted.
+std::vector<std::string_view> template_closure(const plan::TilePlan& plan);
 /// A checksum over the names and texts of template_closure, as hexadecimal digits.
-std::string templates_digest(plan::KernelFamily family);
+std::string templates_digest(const plan::TilePlan& plan);
 
 }  // namespace attnc::cuda

@@ -50,6 +50,12 @@ struct PortableTile {
   int warps, rows_per_warp, tile_kv, step_kv, stages, min_blocks;
 };
 
+std::vector<PortableTile> group_tiles(int columns) {
+  if (columns <= 64) return {{4, 16, 128, 32, 2, 3}, {4, 16, 64, 16, 2, 4}};
+  if (columns <= 128) return {{4, 16, 64, 16, 2, 3}, {4, 16, 64, 16, 2, 2}, {4, 16, 128, 32, 2, 1}};
+  return {{4, 16, 32, 16, 2, 2}, {4, 16, 64, 16, 2, 1}};
+}
+
 std::vector<PortableTile> portable_tiles(DType dtype, int columns) {
   if (dtype == DType::f32) {
     if (columns <= 64) return {{4, 16, 32, 16, 2, 2}, {4, 16, 64, 16, 2, 2}, {8, 16, 32, 16, 2, 1}};
@@ -67,7 +73,9 @@ std::vector<PortableTile> portable_tiles(DType dtype, int columns) {
 
 void add_sm80(const Problem& problem, const Target& target, std::vector<TilePlan>& plans) {
   const TilePlan chosen = plans.front();
-  for (const PortableTile& tile : portable_tiles(problem.dtype, std::max(problem.head_dim_qk, problem.head_dim_v))) {
+  const int columns = std::max(problem.head_dim_qk, problem.head_dim_v);
+  for (const PortableTile& tile :
+       problem.packs_groups ? group_tiles(columns) : portable_tiles(problem.dtype, columns)) {
     TilePlan plan = chosen;
     plan.warps = tile.warps;
     plan.rows_per_warp = tile.rows_per_warp;

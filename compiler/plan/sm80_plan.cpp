@@ -63,6 +63,14 @@ Tile preferred_tile(DType dtype, int columns, int smem_limit_bytes, ModLoad load
   return {4, 16, 32, 32, 2, 1};
 }
 
+/// With packed groups: four warps of 16 rows, a quarter of a tile's keys each where there are no more rows. Two or
+/// three blocks a multiprocessor keep 64 KB of keys and values on their way; registers allow for as many.
+Tile group_tile(int columns) {
+  if (columns <= 64) return {4, 16, 128, 32, 2, 3};
+  if (columns <= 128) return {4, 16, 64, 16, 2, 3};
+  return {4, 16, 32, 16, 2, 2};
+}
+
 /// The next smaller tile, giving up first what costs least; false when there is none.
 bool shrink(TilePlan& plan) {
   if (plan.tile_kv > 32) {
@@ -93,21 +101,32 @@ int sm80_smem_bytes(const TilePlan& plan, const cuda::ModsTraits& mods) {
   const int v_row = row_bytes(round_up(plan.head_dim_v, 16), element);
   const int tile_q = plan.warps * plan.rows_per_warp;
   const bool stages_output = plan.dtype != DType::f32 && plan.vector_bytes == 16;
-  const int q_bytes = std::max(tile_q * qk_row, stages_output ? tile_q * v_row : 0);
   const int kv_bytes = plan.stages * plan.tile_kv * (qk_row + v_row);
   const int level_words = plan.tile_kv * mods.column_words + (tile_q + plan.tile_kv) * mods.diagonal_words;
-  return q_bytes + kv_bytes + 2 * level_words * 4 + cursor_bytes;
+  const int kv_and_levels = kv_bytes + 2 * level_words * 4;
+  if (plan.packs_groups) {
+    // Q passes through a stage of K on its way to registers where those hold it; results are merged over all of this.
+    constexpr int padding_columns = 8, origin_and_sum = 2;
+    const bool q_in_stage = round_up(plan.head_dim_qk, 16) <= 128 && plan.stages == 2 && plan.tile_kv >= tile_q;
+    const int merge_bytes = tile_q * (round_up(plan.head_dim_v, 16) + padding_columns + origin_and_sum) * 4;
+    return std::max((q_in_stage ? 0 : tile_q * qk_row) + kv_and_levels, merge_bytes) + cursor_bytes;
+  }
+  const int q_bytes = std::max(tile_q * qk_row, stages_output ? tile_q * v_row : 0);
+  return q_bytes + kv_and_levels + cursor_bytes;
 }
 
 TilePlan make_sm80_plan(const Problem& problem, const Target& target) {
   const int columns = round_up(std::max(problem.head_dim_qk, problem.head_dim_v), 16);
-  const Tile tile = preferred_tile(problem.dtype, columns, target.smem_limit_bytes, load_of(problem.mods));
+  const Tile tile = problem.packs_groups
+                        ? group_tile(columns)
+                        : preferred_tile(problem.dtype, columns, target.smem_limit_bytes, load_of(problem.mods));
   TilePlan plan;
   plan.family = KernelFamily::sm80;
   plan.dtype = problem.dtype;
   plan.head_dim_qk = problem.head_dim_qk;
   plan.head_dim_v = problem.head_dim_v;
   plan.block_table = problem.block_table;
+  plan.packs_groups = problem.packs_groups;
   plan.vector_bytes = std::max(problem.vector_bytes, element_bytes(problem.dtype));
   plan.warps = tile.warps;
   plan.rows_per_warp = tile.rows_per_warp;

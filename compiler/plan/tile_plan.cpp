@@ -31,10 +31,10 @@ std::string print(const TilePlan& plan) {
         "TilePlan(family=sm80, dtype={}, head_dim_qk={}, head_dim_v={}, block_table={}, tile_q={}, tile_kv={}, "
         "step_kv={}, "
         "stages={}, warps={}, rows_per_warp={}, min_blocks={}, vector_bytes={}, "
-        "threads={}, smem_bytes={})",
+        "{}threads={}, smem_bytes={})",
         dtype_name(plan.dtype), plan.head_dim_qk, plan.head_dim_v, plan.block_table, plan.tile_q, plan.tile_kv,
-        plan.step_kv, plan.stages, plan.warps, plan.rows_per_warp, plan.min_blocks, plan.vector_bytes, plan.threads,
-        plan.smem_bytes);
+        plan.step_kv, plan.stages, plan.warps, plan.rows_per_warp, plan.min_blocks, plan.vector_bytes,
+        plan.packs_groups ? "packs_groups=true, " : "", plan.threads, plan.smem_bytes);
   }
   return attnc::format(
       "TilePlan(family=sm90, dtype={}, head_dim_qk={}, head_dim_v={}, block_table={}, tile_q={}, tile_kv={}, "
@@ -50,7 +50,7 @@ std::string print(const TilePlan& plan) {
 
 TilePlan make_plan(const Problem& problem, const Target& target) {
   check_problem(problem);
-  if (can_run_sm90(problem, target)) return make_sm90_plan(problem, target);
+  if (!problem.packs_groups && can_run_sm90(problem, target)) return make_sm90_plan(problem, target);
   return make_sm80_plan(problem, target);
 }
 

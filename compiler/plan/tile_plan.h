@@ -23,6 +23,9 @@ struct Problem {
   int vector_bytes = 16;     ///< every row of q, k, v and out starts at a multiple of it: 16, 8, 4 or 2
   bool tensor_maps = true;   ///< q, k and v (and the table's blocks of q) suit the bulk tensor copy engine (sm90)
   bool small_tiles = false;  ///< of the Hopper kernel: the compiler loses the stack of the plan it gets otherwise
+  /// Few queries of grouped heads: a tile's rows are (query, query head) pairs of one kv head. The portable kernel's;
+  /// 16-bit types, no table, and mods.why_no_groups must be empty.
+  bool packs_groups = false;
   cuda::ModsTraits mods;
 };
 
@@ -49,6 +52,7 @@ struct TilePlan {
   int step_kv = 32;
   int min_blocks = 1;
   int vector_bytes = 16;
+  bool packs_groups = false;  ///< tile_q counts (query, query head) pairs
 
   // sm90
   int consumer_warpgroups = 0;

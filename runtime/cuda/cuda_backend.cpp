@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <future>
 #include <optional>
+#include <vector>
 
 #include "compiler/plan/tile_plan.h"
 #include "dsl/format.h"
@@ -80,31 +81,30 @@ class CudaBackend final : public Backend {
 
   void prepare() override {
     Live& live = this->live();
-    if (!live.has_two_kernels) {
-      const ContextScope context(live.device);
-      live.kernels.get(KernelChoice{});
-      return;
-    }
-    // Shapes decide between the two, and shapes must not compile: both are made now, side by side. The other thread
-    // works in this one's context.
-    CUcontext shared = nullptr;
     const ContextScope context(live.device);
+    // Shapes decide between these, and shapes must not compile: all are made now, side by side.
+    std::vector<KernelChoice> others;
+    if (live.has_two_kernels) others.emplace_back().tensor_maps = false;
+    if (live.packs_groups) others.emplace_back().packs_groups = true;
+    // Other threads work in this one's context.
+    CUcontext shared = nullptr;
     check(driver().ctx_get_current(&shared), "reading the current context");
-    KernelChoice portable;
-    portable.tensor_maps = false;
-    auto second = std::async(std::launch::async, [&] {
-      check(driver().ctx_push_current(shared), "sharing the context");
-      CUcontext popped = nullptr;
-      try {
-        live.kernels.get(portable);
-      } catch (...) {
+    std::vector<std::future<void>> made;
+    for (const KernelChoice& choice : others) {
+      made.push_back(std::async(std::launch::async, [&live, shared, choice] {
+        check(driver().ctx_push_current(shared), "sharing the context");
+        CUcontext popped = nullptr;
+        try {
+          live.kernels.get(choice);
+        } catch (...) {
+          driver().ctx_pop_current(&popped);
+          throw;
+        }
         driver().ctx_pop_current(&popped);
-        throw;
-      }
-      driver().ctx_pop_current(&popped);
-    });
+      }));
+    }
     live.kernels.get(KernelChoice{});
-    second.get();
+    for (std::future<void>& kernel : made) kernel.get();
   }
 
   void forward(const ForwardCall& call) override {
@@ -117,7 +117,9 @@ class CudaBackend final : public Backend {
     choice.block_table = call.block_mask != nullptr;
     if (choice.block_table) choice.kv_block = kv_granule(*call.block_mask);
     choice.aligned = row_alignment_bytes(call) >= 16;
-    choice.tensor_maps = !live.has_two_kernels || (choice.aligned && suits_hopper_kernel(live.device, call));
+    choice.packs_groups = live.packs_groups && suits_packed_groups(call);
+    choice.tensor_maps =
+        choice.packs_groups || !live.has_two_kernels || (choice.aligned && suits_hopper_kernel(live.device, call));
     const std::uint32_t* bits =
         choice.block_table && choice.tensor_maps && live.has_two_kernels ? element_bits(call) : nullptr;
     choice.bit_mask = bits != nullptr;
@@ -168,10 +170,12 @@ class CudaBackend final : public Backend {
       problem.head_dim_qk = spec.head_dim_qk;
       problem.head_dim_v = spec.head_dim_v;
       has_two_kernels = plan::can_run_sm90(problem, device.target);
+      packs_groups = why_no_groups(spec.program, make_request(spec, KernelChoice{}, device.target)).empty();
     }
     DeviceInfo device;
     KernelStore kernels;
     bool has_two_kernels = false;  ///< the Hopper kernel and the portable one, chosen between by views and sizes
+    bool packs_groups = false;     ///< few queries of grouped heads have a kernel of their own
   };
 
   Live& live() {

@@ -37,7 +37,7 @@ void log(const VariantSpec& spec, std::string_view category, const std::string& 
 std::size_t KernelChoice::index() const {
   const int block = std::countr_zero(static_cast<unsigned>(kv_block)) - 4;  // 16, 32, 64, 128
   return static_cast<std::size_t>((block_table ? 1 : 0) | (aligned ? 2 : 0) | (tensor_maps ? 4 : 0) | block << 3 |
-                                  (bit_mask ? 32 : 0));
+                                  (bit_mask ? 32 : 0) | (packs_groups ? 64 : 0));
 }
 
 KernelRequest make_request(const VariantSpec& spec, const KernelChoice& choice, const plan::Target& target) {
@@ -51,6 +51,7 @@ KernelRequest make_request(const VariantSpec& spec, const KernelChoice& choice, 
   request.kv_block = choice.kv_block;
   request.vector_bytes = choice.aligned ? 16 : static_cast<int>(size_bytes(spec.dtype));
   request.tensor_maps = choice.tensor_maps;
+  request.packs_groups = choice.packs_groups;
   request.target = target;
   return request;
 }

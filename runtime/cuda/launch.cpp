@@ -14,6 +14,9 @@ namespace {
 
 constexpr std::int64_t max_grid_x = std::numeric_limits<std::int32_t>::max();
 
+/// Of a multiprocessor's shared memory, what the system takes for each block beside its own.
+constexpr int block_smem_bytes = 1024;
+
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 /// Stream-ordered scratch: freed on the same stream, after everything enqueued in between.
@@ -38,15 +41,11 @@ void enqueue(CUfunction function, std::int64_t grid_x, int grid_y, int threads, 
                  "launching the forward kernel");
 }
 
-std::int64_t q_tiles_of(const plan::TilePlan& plan, const ForwardCall& call) {
-  return ceil_div(call.q_len, plan.tile_q) * call.batch * call.q_heads;
-}
-
 void launch_sm80(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call, ForwardArguments& args,
                  void* params, std::int64_t q_tiles, const ForwardQueue& queue) {
   const plan::TilePlan& plan = kernel.plan();
   const auto stream = static_cast<CUstream>(call.stream);
-  args.kv_splits = choose_kv_splits(plan, device.multiprocessors, q_tiles, call.kv_len);
+  args.kv_splits = choose_kv_splits(plan, device, q_tiles, call.kv_len);
   void* arguments[] = {&args, params};
   if (args.kv_splits == 1) {
     enqueue(kernel.forward(), q_tiles, 1, plan.threads, plan.smem_bytes, stream, arguments,
@@ -87,14 +86,35 @@ void launch_sm90(const LoadedKernel& kernel, const DeviceInfo& device, const For
 
 }  // namespace
 
-int choose_kv_splits(const plan::TilePlan& plan, int multiprocessors, std::int64_t q_tiles_total, int kv_len) {
+bool suits_packed_groups(const ForwardCall& call) {
+  // A tile of 64 packed rows takes 1.6 times as long as the Hopper kernel's tile of one head, however few rows that
+  // has.
+  constexpr int most_queries = 32;
+  return call.block_mask == nullptr && call.kv_heads > 0 && call.q_heads > call.kv_heads && call.q_len <= most_queries;
+}
+
+std::int64_t count_q_tiles(const plan::TilePlan& plan, const ForwardCall& call) {
+  if (!plan.packs_groups) return ceil_div(call.q_len, plan.tile_q) * call.batch * call.q_heads;
+  const int kv_heads = std::max(call.kv_heads, 1);
+  const std::int64_t rows = static_cast<std::int64_t>(call.q_len) * (call.q_heads / kv_heads);
+  return ceil_div(rows, plan.tile_q) * call.batch * kv_heads;
+}
+
+int choose_kv_splits(const plan::TilePlan& plan, const DeviceInfo& device, std::int64_t q_tiles, int kv_len) {
+  if (q_tiles == 0) return 1;
   // Below this share of the device in use, reading K and V by more blocks pays for merging their results.
-  const std::int64_t wanted = multiprocessors * 4 / 5;
-  constexpr int min_tiles_per_split = 4;
-  if (q_tiles_total >= wanted || q_tiles_total == 0) return 1;
+  std::int64_t wanted = device.multiprocessors * 4 / 5, most = device.multiprocessors;
+  constexpr int min_tiles_per_split = 4, most_splits = 64;
+  if (plan.packs_groups) {
+    // Memory is busy with two blocks' tiles on their way to each multiprocessor; where fewer fit, with those.
+    const int fitting = (device.target.smem_limit_bytes + block_smem_bytes) / (plan.smem_bytes + block_smem_bytes);
+    most *= std::clamp(fitting, 1, 2);
+    wanted = most * 4 / 5;
+  }
+  if (q_tiles >= wanted) return 1;
   const std::int64_t kv_tiles = ceil_div(kv_len, plan.tile_kv);
-  const std::int64_t splits = std::min(multiprocessors / q_tiles_total, kv_tiles / min_tiles_per_split);
-  return static_cast<int>(std::clamp<std::int64_t>(splits, 1, 64));
+  const std::int64_t splits = std::min(most / q_tiles, kv_tiles / min_tiles_per_split);
+  return static_cast<int>(std::clamp<std::int64_t>(splits, 1, plan.packs_groups ? 4 * most_splits : most_splits));
 }
 
 TileCounter tile_counter(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call,
@@ -102,14 +122,14 @@ TileCounter tile_counter(const LoadedKernel& kernel, const DeviceInfo& device, c
   // Tiles of unequal work are taken as blocks become free, if there are more tiles than blocks.
   const plan::TilePlan& plan = kernel.plan();
   const bool in_turn = plan.family == plan::KernelFamily::sm90 && plan.longest_first && counters != nullptr &&
-                       q_tiles_of(plan, call) > device.multiprocessors;
+                       count_q_tiles(plan, call) > device.multiprocessors;
   return in_turn ? counters->counter_for(static_cast<CUstream>(call.stream)) : TileCounter{};
 }
 
 void launch_forward(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call,
                     ForwardArguments args, const ParamBytes& params, const ForwardQueue& queue) {
   const plan::TilePlan& plan = kernel.plan();
-  const std::int64_t q_tiles = q_tiles_of(plan, call);
+  const std::int64_t q_tiles = count_q_tiles(plan, call);
   if (q_tiles > max_grid_x) {
     throw Error(
         ErrorCode::invalid_argument,

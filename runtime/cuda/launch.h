@@ -27,7 +27,13 @@ TileCounter tile_counter(const LoadedKernel& kernel, const DeviceInfo& device, c
 void launch_forward(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call,
                     ForwardArguments args, const ParamBytes& params, const ForwardQueue& queue);
 
+/// Whether a call's queries are few enough for tiles of packed groups, and its heads grouped.
+bool suits_packed_groups(const ForwardCall& call);
+
+/// The tiles that a call's queries make, over all heads and batches.
+std::int64_t count_q_tiles(const plan::TilePlan& plan, const ForwardCall& call);
+
 /// Into how many parts the keys are split: 1 unless the query tiles leave most of the device idle.
-int choose_kv_splits(const plan::TilePlan& plan, int multiprocessors, std::int64_t q_tiles_total, int kv_len);
+int choose_kv_splits(const plan::TilePlan& plan, const DeviceInfo& device, std::int64_t q_tiles, int kv_len);
 
 }  // namespace attnc::cuda

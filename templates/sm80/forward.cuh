@@ -339,7 +339,7 @@ class ForwardTile {
       }
       if (judged && verdicts.masks(step)) {
         if constexpr (Mods::mask_kind == MaskKind::band) mask_rows.compute(params_, work());
-        const bool kept = mask_scores(s, params_, work(), mask_rows, stage, tile, step_first);
+        const bool kept = mask_scores<Plan, Mods>(s, params_, work(), mask_rows, stage, tile, step_first);
         if (Mods::mask_kind == MaskKind::general && !__any_sync(0xffffffffu, kept)) continue;
       }
       if constexpr (S::is_f32) {

@@ -111,9 +111,20 @@ struct ThreadRows {
     for (int r = 0; r < S::rows; ++r) values[r] = Mods::row(params, work.context, work.uniform, q_idx(work, r));
   }
   // Rows past the end stand for the last one; they are never written.
-  __forceinline__ int q_idx(const WorkTile<Mods>& work, int r) const {
-    return min(work.q_first + first() + 8 * r, work.q_last);
+  __forceinline__ int q_idx(const WorkTile<Mods>& work, int r) const { return query(work, first(), r); }
+
+  // What the mods are told of row r. `first_row` is first(), read once.
+  static __forceinline__ int query(const WorkTile<Mods>& work, int first_row, int r) {
+    return min(work.q_first + first_row + 8 * r, work.q_last);
   }
+  static __forceinline__ int tile_row(const WorkTile<Mods>&, int first_row, int r) { return first_row + 8 * r; }
+  static __forceinline__ const TileContext& context(const WorkTile<Mods>& work, int) { return work.context; }
+  static __forceinline__ const typename Mods::Uniform& uniform(const WorkTile<Mods>& work, int) { return work.uniform; }
+  // kv_idx - q_idx of the thread's first row and a key, converted once a step; rows and elements add exact constants.
+  static __forceinline__ float first_delta(const WorkTile<Mods>& work, int first_row, int key) {
+    return static_cast<float>(key - (work.q_first + first_row) + opaque_zero());
+  }
+  static __forceinline__ float delta(float first_delta, int, int r) { return first_delta + static_cast<float>(-8 * r); }
 };
 
 // Optional members of Mods, see contract.cuh.
@@ -128,25 +139,24 @@ template <class Mods>
 inline constexpr bool is_linear<Mods, decltype(void(&Mods::score_slope))> = true;
 
 // Applies the score mod to the scores of keys [tile.first_key + step_first, + step). `clamped`: some of these may lie
-// past the end of the keys.
-template <class Plan, class Mods, bool clamped, class S, class Softmax>
+// past the end of the keys. `Rows`: ThreadRows, or GroupRows where groups are packed; here and below.
+template <class Plan, class Mods, bool clamped, class S, class Softmax, class Rows>
 __forceinline__ void modify_scores(Scores<S>& s, const Softmax& softmax, const typename Mods::Params& params,
-                                   const WorkTile<Mods>& work, const ThreadRows<Plan, Mods>& rows, int buffer,
-                                   const KvTile& tile, int step_first) {
+                                   const WorkTile<Mods>& work, const Rows& rows, int buffer, const KvTile& tile,
+                                   int step_first) {
   using Staged = StagedLevels<Plan, Mods>;
   const TileContext& t = work.context;
   const int first_row = rows.first();
   const int first_tile_key = step_first + 2 * (thread_index() % 4);
   const int first_key = tile.first_key + first_tile_key;  // this thread's first key of the step
-  // kv_idx - q_idx of the thread's first row and key, converted once a step; rows and elements add exact constants.
-  const float delta = static_cast<float>(first_key - (work.q_first + first_row) + opaque_zero());
+  const float delta = rows.first_delta(work, first_row, first_key);
 
   int q_idx[S::rows];
   float delta_row[S::rows], shift[S::rows];
 #pragma unroll
   for (int r = 0; r < S::rows; ++r) {
-    q_idx[r] = min(work.q_first + first_row + 8 * r, work.q_last);
-    delta_row[r] = delta + static_cast<float>(-8 * r);
+    q_idx[r] = rows.query(work, first_row, r);
+    delta_row[r] = rows.delta(delta, first_key, r);
     shift[r] = softmax.shift(r);
   }
 #pragma unroll
@@ -163,13 +173,21 @@ __forceinline__ void modify_scores(Scores<S>& s, const Softmax& softmax, const t
         const float delta_column = static_cast<float>(offset);
         const Element element{q_idx[r], kv_idx, __fadd_rn(delta_row[r], delta_column), delta_row[r], delta_column};
         const typename Mods::Diagonal diagonal =
-            Staged::diagonal(buffer, first_row + 8 * r - tile_key + Plan::tile_kv - 1);
-        if constexpr (Softmax::shifted && has_score_shifted<Mods>) {
-          score =
-              Mods::score_shifted(params, t, work.uniform, rows.values[r], column, diagonal, element, score, shift[r]);
+            Staged::diagonal(buffer, rows.tile_row(work, first_row, r) - tile_key + Plan::tile_kv - 1);
+        const auto modify = [&](const TileContext& context, const typename Mods::Uniform& uniform) {
+          if constexpr (Softmax::shifted && has_score_shifted<Mods>) {
+            score = Mods::score_shifted(params, context, uniform, rows.values[r], column, diagonal, element, score,
+                                        shift[r]);
+          } else {
+            score = Mods::score(params, context, uniform, rows.values[r], column, diagonal, element, score);
+            if constexpr (Softmax::shifted) score += shift[r];
+          }
+        };
+        // Not by a member of Rows: that alone moves the assembler's schedule.
+        if constexpr (Plan::packs_groups) {
+          modify(rows.contexts[r], rows.uniforms[r]);
         } else {
-          score = Mods::score(params, t, work.uniform, rows.values[r], column, diagonal, element, score);
-          if constexpr (Softmax::shifted) score += shift[r];
+          modify(t, work.uniform);
         }
       }
     }
@@ -178,26 +196,26 @@ __forceinline__ void modify_scores(Scores<S>& s, const Softmax& softmax, const t
 
 // Makes masked scores -inf: by the mask, the end of the keys and the visit's row range. Returns whether this thread
 // kept any.
-template <class Plan, class Mods, class S>
+template <class Plan, class Mods, class S, class Rows>
 __forceinline__ bool mask_scores(Scores<S>& s, const typename Mods::Params& params, const WorkTile<Mods>& work,
-                                 const ThreadRows<Plan, Mods>& rows, int buffer, const KvTile& tile, int step_first) {
+                                 const Rows& rows, int buffer, const KvTile& tile, int step_first) {
   using Staged = StagedLevels<Plan, Mods>;
   const TileContext& t = work.context;
   const int first_row = rows.first();
   const int first_tile_key = step_first + 2 * (thread_index() % 4);
   const int first_key = tile.first_key + first_tile_key;
   const int zero = opaque_zero();
-  const float delta = static_cast<float>(first_key - (work.q_first + first_row) + zero);
+  const float delta = rows.first_delta(work, first_row, first_key);
 
   // Keys kept for each row as offsets from first_key.
   int lo[S::rows], hi[S::rows], q_idx[S::rows];
 #pragma unroll
   for (int r = 0; r < S::rows; ++r) {
-    q_idx[r] = min(work.q_first + first_row + 8 * r, work.q_last);
+    q_idx[r] = rows.query(work, first_row, r);
     lo[r] = 0;
     hi[r] = t.kv_len;
     if constexpr (Mods::mask_kind == MaskKind::band) {
-      const Band band = Mods::row_band(params, t, work.uniform, rows.values[r]);
+      const Band band = Mods::row_band(params, rows.context(work, r), rows.uniform(work, r), rows.values[r]);
       lo[r] = max(band.lo + zero, 0);
       hi[r] = min(band.hi + zero, t.kv_len);
     }
@@ -223,9 +241,12 @@ __forceinline__ bool mask_scores(Scores<S>& s, const typename Mods::Params& para
         if constexpr (Mods::mask_kind == MaskKind::band) kept = kept && offset >= lo[r];
         if constexpr (Mods::mask_kind == MaskKind::general) {
           const Element element{q_idx[r], min(first_key + offset, t.kv_len - 1),
-                                __fadd_rn(delta + static_cast<float>(-8 * r), static_cast<float>(offset))};
-          kept = kept & Mods::keep(params, t, work.uniform, rows.values[r], Staged::column(buffer, tile_key),
-                                   Staged::diagonal(buffer, first_row + 8 * r - tile_key + Plan::tile_kv - 1), element);
+                                __fadd_rn(rows.delta(delta, first_key, r), static_cast<float>(offset))};
+          kept = kept &
+                 Mods::keep(params, rows.context(work, r), rows.uniform(work, r), rows.values[r],
+                            Staged::column(buffer, tile_key),
+                            Staged::diagonal(buffer, rows.tile_row(work, first_row, r) - tile_key + Plan::tile_kv - 1),
+                            element);
         }
         any_kept |= kept;
         score = kept ? score : -infinity();

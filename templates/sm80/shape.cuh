@@ -16,6 +16,8 @@
 //   int vector_bytes;       16, 8, 4 or 2 (not under the element's size): every row of q, k, v and out starts at a
 //                           multiple of it
 //   bool block_table;       visit the blocks of ForwardArguments::blocks rather than classifying tiles
+//   bool packs_groups;      a tile's rows are (query, query head) pairs of one kv head: group_forward.cuh instead of
+//                           forward.cuh. Then rows_per_warp is 16, step_kv at most 32, and there is no block table
 #pragma once
 
 #include "prelude.cuh"
@@ -70,7 +72,7 @@ struct Shape {
   using VRows = SharedRows<dim_v, element_bytes>;
 
   // Shared memory, in this order. The output is staged over Q.
-  static constexpr bool stages_output = !is_f32 && Plan::vector_bytes == 16;
+  static constexpr bool stages_output = !is_f32 && Plan::vector_bytes == 16 && !Plan::packs_groups;
   static constexpr int q_bytes = tile_q * QkRows::row_bytes;
   static constexpr int out_bytes = stages_output ? tile_q * VRows::row_bytes : 0;
   static constexpr int k_stage_bytes = Plan::tile_kv * QkRows::row_bytes;
@@ -78,11 +80,22 @@ struct Shape {
   static constexpr int column_stage_words = Plan::tile_kv * Mods::column_words;
   static constexpr int diagonal_stage_words = (tile_q + Plan::tile_kv) * Mods::diagonal_words;
 
-  static constexpr int k_offset = q_bytes > out_bytes ? q_bytes : out_bytes;
+  // Packed groups keep the fragments of Q in registers where there is room (four for each 16 columns); Q then passes
+  // through the second stage of K, which is free until the first tile is worked off.
+  static constexpr bool keeps_queries = Plan::packs_groups && depths <= 8;
+  static constexpr bool q_in_stage = keeps_queries && Plan::stages == 2 && Plan::tile_kv >= tile_q;
+
+  static constexpr int k_offset = q_in_stage ? 0 : q_bytes > out_bytes ? q_bytes : out_bytes;
+  static constexpr int q_offset = q_in_stage ? k_offset + k_stage_bytes : 0;
   static constexpr int v_offset = k_offset + Plan::stages * k_stage_bytes;
   static constexpr int column_offset = v_offset + Plan::stages * v_stage_bytes;
   static constexpr int diagonal_offset = column_offset + 2 * column_stage_words * 4;
-  static constexpr int cursor_offset = diagonal_offset + 2 * diagonal_stage_words * 4;
+  static constexpr int levels_end = diagonal_offset + 2 * diagonal_stage_words * 4;
+  // Packed groups: at the end each warp leaves its rows' results, fp32, padded against bank conflicts, over all of
+  // this.
+  static constexpr int merged_row_floats = dim_v + 8;
+  static constexpr int merge_bytes = Plan::packs_groups ? tile_q * (merged_row_floats + 2) * 4 : 0;
+  static constexpr int cursor_offset = levels_end > merge_bytes ? levels_end : merge_bytes;
   static constexpr int cursor_bytes = 640;
   static constexpr int smem_bytes = cursor_offset + cursor_bytes;
 
@@ -90,6 +103,9 @@ struct Shape {
   static_assert(Plan::step_kv % 16 == 0 && Plan::tile_kv % Plan::step_kv == 0, "step_kv");
   static_assert(Plan::stages == 1 || Plan::stages == 2, "stages");
   static_assert(Plan::vector_bytes >= element_bytes && Plan::vector_bytes <= 16, "vector_bytes");
+  static_assert(!Plan::packs_groups ||
+                    (Plan::rows_per_warp == 16 && Plan::step_kv <= 32 && !Plan::block_table && !is_f32),
+                "packs_groups");
 };
 
 // The steps of tiles that need the mask.

@@ -118,14 +118,14 @@ struct SharedState {
   const uint8* v;
 };
 
-// A view of a CursorState in shared memory; every member function is called by all lanes of one warp.
-template <class Plan, class Mods>
+// A view of a CursorState in shared memory; every member function is called by all lanes of one warp. `Work` is
+// WorkTile, or GroupWork where groups are packed.
+template <class Plan, class Mods, class Work = WorkTile<Mods>>
 class TileCursor {
  public:
   using Params = typename Mods::Params;
 
-  __forceinline__ TileCursor(CursorState& state, const ForwardArguments& args, const Params& params,
-                             const WorkTile<Mods>& work)
+  __forceinline__ TileCursor(CursorState& state, const ForwardArguments& args, const Params& params, const Work& work)
       : shared_(state), args_(args), params_(params), work_(work) {}
 
   __forceinline__ void start() {
@@ -169,8 +169,13 @@ class TileCursor {
         tile.first_key = (s.window + bit) * tile_kv;
         if (!(s.masked >> bit & 1)) break;
         const int warp = lane() / Verdicts::steps;
-        q_first += warp * Plan::rows_per_warp;
-        q_last = warp < Plan::warps ? min(q_first + Plan::rows_per_warp - 1, q_last) : -1;
+        if constexpr (Plan::packs_groups) {
+          q_first = work_.first_query(warp);
+          q_last = warp < Plan::warps ? work_.last_query(warp) : -1;
+        } else {
+          q_first += warp * Plan::rows_per_warp;
+          q_last = warp < Plan::warps ? min(q_first + Plan::rows_per_warp - 1, q_last) : -1;
+        }
         keys = tile_kv / Verdicts::steps;
         first_key = tile.first_key + lane() % Verdicts::steps * keys;
       } else if (of_tiles) {
@@ -203,7 +208,7 @@ class TileCursor {
       bool masked = verdict == BlockVerdict::partial || (verdict == BlockVerdict::full && end > args_.kv_len);
       if constexpr (Plan::block_table) masked |= verdict == BlockVerdict::full && s.restricted != 0;
       // Where only one warp has rows the others have steps to leave out.
-      if (of_tiles && q_last - q_first < Plan::rows_per_warp && Plan::warps > 1) masked = true;
+      if (!Plan::packs_groups && of_tiles && q_last - q_first < Plan::rows_per_warp && Plan::warps > 1) masked = true;
       const uint32 partial = __ballot_sync(all_lanes, masked);
       if (of_steps) {
         tile.steps = kept == Verdicts::all_full && partial == 0 ? 0 : kept | partial << 16;
@@ -272,7 +277,12 @@ class TileCursor {
       BandRange range;
 #pragma unroll 1
       for (int i = lane(); i < Plan::rows_per_warp; i += 32) {
-        const int q_idx = min(work_.q_first + warp * Plan::rows_per_warp + i, work_.q_last);
+        int q_idx;
+        if constexpr (Plan::packs_groups) {
+          q_idx = min(work_.first_query(warp) + i, work_.last_query(warp));
+        } else {
+          q_idx = min(work_.q_first + warp * Plan::rows_per_warp + i, work_.q_last);
+        }
         const auto row = Mods::row(params_, work_.context, work_.uniform, q_idx);
         range.add(Mods::row_band(params_, work_.context, work_.uniform, row));
       }
@@ -360,7 +370,7 @@ class TileCursor {
   CursorState& shared_;
   const ForwardArguments& args_;
   const Params& params_;
-  const WorkTile<Mods>& work_;
+  const Work& work_;
 };
 
 }  // namespace sm80

@@ -26,10 +26,10 @@ struct Job {
   cuda::KernelRequest request;
 
   std::string describe() const {
-    return attnc::format("{} {} D={}/{} {}{}{}", mods.name, name(request.dtype), request.head_dim_qk,
+    return attnc::format("{} {} D={}/{} {}{}{}{}", mods.name, name(request.dtype), request.head_dim_qk,
                          request.head_dim_v, request.target.name(),
                          request.block_table ? attnc::format(" table({})", request.kv_block) : "",
-                         request.vector_bytes < 16 ? " unaligned" : "");
+                         request.vector_bytes < 16 ? " unaligned" : "", request.packs_groups ? " groups" : "");
   }
 };
 
@@ -180,6 +180,39 @@ TEST(CudaCompile, TablesAndUnalignedRows) {
       jobs.push_back(small);
     }
   expect_clean(sample(jobs, 5));
+}
+
+/// Few queries of grouped heads: a kernel of its own.
+std::vector<Job> group_jobs() {
+  std::vector<Job> jobs;
+  for (const ModCase& mods : all_cases())
+    for (const auto& dim : dims)
+      for (const std::string& target : targets)
+        for (const DType dtype : {DType::bf16, DType::f16}) {
+          Job job = make_job(mods, target, dtype, dim);
+          const ir::Program program = passes::canonicalize(ir::lower(mods.score, mods.mask));
+          if (!cuda::why_no_groups(program, job.request).empty()) continue;
+          job.request.packs_groups = true;
+          jobs.push_back(job);
+          job.request.vector_bytes = 2;
+          jobs.push_back(job);
+        }
+  return jobs;
+}
+
+TEST(CudaCompile, PackedGroups) {
+  std::vector<Job> jobs = sample(group_jobs(), 97);
+  // Where registers are scarcest, on every target.
+  for (const ModCase& mods : all_cases()) {
+    if (mods.name != "relative_bias" && mods.name != "causal_alibi" && mods.name != "document_causal") continue;
+    for (const std::string& target : targets)
+      for (const int dim : {128, 256}) {
+        Job job = make_job(mods, target, DType::bf16, {dim, dim});
+        job.request.packs_groups = true;
+        jobs.push_back(job);
+      }
+  }
+  expect_clean(jobs);
 }
 
 TEST(CudaCompile, TheWholeProduct) {

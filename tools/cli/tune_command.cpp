@@ -73,7 +73,7 @@ VariantSpec variant_of(const ProblemSpec& spec) {
 }
 
 /// The requests that a call may turn into: for the Hopper kernel, for what replaces it if the compiler loses its stack,
-/// or for the portable one.
+/// for the portable one, or for few queries of grouped heads.
 std::vector<KernelRequest> requests_of(const VariantSpec& variant, const ProblemSpec& spec,
                                        const cuda::DeviceInfo& device) {
   KernelChoice choice;
@@ -84,6 +84,10 @@ std::vector<KernelRequest> requests_of(const VariantSpec& variant, const Problem
   std::vector<KernelRequest> requests{cuda::make_request(variant, choice, device.target)};
   requests.push_back(requests[0]);
   requests[1].small_tiles = true;
+  if (cuda::why_no_groups(variant.program, requests[0]).empty()) {
+    requests.push_back(requests[0]);
+    requests.back().packs_groups = true;
+  }
   choice.tensor_maps = false;
   requests.push_back(cuda::make_request(variant, choice, device.target));
   return requests;
