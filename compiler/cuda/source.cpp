@@ -102,10 +102,12 @@ std::string entries(const TilePlan& plan) {
         "    const __grid_constant__ attnc::ForwardArguments args, const __grid_constant__ attnc::mods::Mods::Params "
         "params) {{\n"
         "  attnc::{5}<attnc::mods::Plan, attnc::mods::Mods>(args, params);\n}}\n\n"
-        "extern \"C\" __global__ void {4}(const __grid_constant__ attnc::ForwardArguments args) {{\n"
-        "  attnc::combine_sm80<attnc::mods::Plan>(args);\n}}\n",
+        "extern \"C\" __global__ void {6}{4}(const __grid_constant__ attnc::ForwardArguments args) {{\n"
+        "  attnc::{7}<attnc::mods::Plan>(args);\n}}\n",
         plan.smem_bytes, plan.threads, plan.min_blocks, forward_entry, combine_entry,
-        plan.packs_groups ? "forward_groups_sm80" : "forward_sm80");
+        plan.packs_groups ? "forward_groups_sm80" : "forward_sm80",
+        plan.packs_groups ? "__launch_bounds__(attnc::combine_group_warps * 32) " : "",
+        plan.packs_groups ? "combine_groups_sm80" : "combine_sm80");
   }
   return attnc::format(
       "static_assert(attnc::sm90::SharedLayout<attnc::mods::Plan, attnc::mods::Mods>::launch_bytes == {0},\n"

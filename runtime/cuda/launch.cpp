@@ -2,6 +2,7 @@
 #include "runtime/cuda/launch.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "dsl/error.h"
@@ -59,8 +60,13 @@ void launch_sm80(const LoadedKernel& kernel, const DeviceInfo& device, const For
   args.out_partial = scratch.floats(0);
   args.lse_partial = scratch.floats(out_elems);
   enqueue(kernel.forward(), q_tiles, args.kv_splits, plan.threads, plan.smem_bytes, stream, arguments);
-  constexpr int combine_threads = 128;
-  enqueue(kernel.combine(), ceil_div(rows, combine_threads / 32), 1, combine_threads, 0, stream, arguments);
+  if (plan.packs_groups) {
+    constexpr int combine_threads = 256;  // combine_group_warps of templates/sm80/combine.cuh; a block a row
+    enqueue(kernel.combine(), rows, 1, combine_threads, 0, stream, arguments, can_overlap_launches(device));
+  } else {
+    constexpr int combine_threads = 128;
+    enqueue(kernel.combine(), ceil_div(rows, combine_threads / 32), 1, combine_threads, 0, stream, arguments);
+  }
 }
 
 void launch_sm90(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call, ForwardArguments& args,
@@ -100,21 +106,56 @@ std::int64_t count_q_tiles(const plan::TilePlan& plan, const ForwardCall& call) 
   return ceil_div(rows, plan.tile_q) * call.batch * kv_heads;
 }
 
+namespace {
+
+/// The same where groups are packed, and reading K and V is all there is to do: the least of what the tiles that blocks
+/// read one after the other cost, in tiles times blocks. Fitted to an H200.
+int choose_group_splits(const plan::TilePlan& plan, const DeviceInfo& device, std::int64_t q_tiles,
+                        std::int64_t kv_tiles) {
+  constexpr int most_splits = 256;
+  // To begin and end a block takes as long as a tile; to merge splits, as long as a tile and a half of all blocks.
+  constexpr double block_tiles = 1, merge_tiles = 1.5;
+  // A last wave that leaves part of the device idle leaves the rest its bandwidth.
+  constexpr double idle_share = 0.2, most_waves = 4;
+  // Splits that gain less are not worth their memory.
+  constexpr double least_gain = 0.98;
+  const int fitting = (device.target.smem_limit_bytes + block_smem_bytes) / (plan.smem_bytes + block_smem_bytes);
+  const double resident = device.multiprocessors * std::clamp(fitting, 1, plan.min_blocks);
+  // Blocks that keep the memory busy.
+  const double saturating = std::min(device.multiprocessors * 1.5, resident);
+  int best = 1;
+  double best_cost = std::numeric_limits<double>::infinity();
+  for (std::int64_t splits = 1, longest = kv_tiles; longest > 0 && splits <= most_splits;) {
+    const double blocks = static_cast<double>(q_tiles * splits);
+    const double waves = blocks / resident;
+    if (splits > 1 && waves > most_waves) break;
+    const double tail = waves > 1 ? 1 + idle_share * (std::ceil(waves) / waves - 1) : 1;
+    const double tiles = static_cast<double>(longest) + block_tiles;
+    const double cost = tiles * std::max(blocks, saturating) * tail + (splits > 1 ? merge_tiles * saturating : 0);
+    if (cost <= best_cost * least_gain) {
+      best = static_cast<int>(splits);
+      best_cost = cost;
+    }
+    // The fewest splits that make the longest shorter.
+    if (longest == 1) break;
+    splits = ceil_div(kv_tiles, longest - 1);
+    longest = ceil_div(kv_tiles, splits);
+  }
+  return best;
+}
+
+}  // namespace
+
 int choose_kv_splits(const plan::TilePlan& plan, const DeviceInfo& device, std::int64_t q_tiles, int kv_len) {
   if (q_tiles == 0) return 1;
-  // Below this share of the device in use, reading K and V by more blocks pays for merging their results.
-  std::int64_t wanted = device.multiprocessors * 4 / 5, most = device.multiprocessors;
-  constexpr int min_tiles_per_split = 4, most_splits = 64;
-  if (plan.packs_groups) {
-    // Memory is busy with two blocks' tiles on their way to each multiprocessor; where fewer fit, with those.
-    const int fitting = (device.target.smem_limit_bytes + block_smem_bytes) / (plan.smem_bytes + block_smem_bytes);
-    most *= std::clamp(fitting, 1, 2);
-    wanted = most * 4 / 5;
-  }
-  if (q_tiles >= wanted) return 1;
   const std::int64_t kv_tiles = ceil_div(kv_len, plan.tile_kv);
-  const std::int64_t splits = std::min(most / q_tiles, kv_tiles / min_tiles_per_split);
-  return static_cast<int>(std::clamp<std::int64_t>(splits, 1, plan.packs_groups ? 4 * most_splits : most_splits));
+  if (plan.packs_groups) return choose_group_splits(plan, device, q_tiles, kv_tiles);
+  // Below this share of the device in use, reading K and V by more blocks pays for merging their results.
+  const std::int64_t wanted = device.multiprocessors * 4 / 5;
+  constexpr int min_tiles_per_split = 4;
+  if (q_tiles >= wanted) return 1;
+  const std::int64_t splits = std::min(device.multiprocessors / q_tiles, kv_tiles / min_tiles_per_split);
+  return static_cast<int>(std::clamp<std::int64_t>(splits, 1, 64));
 }
 
 TileCounter tile_counter(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call,

@@ -29,6 +29,7 @@ class GroupTile {
   __forceinline__ void run() {
     begin_work();
     start_tiles();
+    rows_.compute(params_, work());
     keep_queries();
     clear_accumulator();
     if constexpr (Plan::stages == 2) {
@@ -62,12 +63,17 @@ class GroupTile {
   __forceinline__ Place decode_place() const {
     const uint32 kv_heads = args_.kv_heads, group = static_cast<uint32>(args_.q_heads) / kv_heads;
     const uint32 rows = args_.q_len * group, row_tiles = (rows + S::tile_q - 1) / S::tile_q;
-    const uint32 head_index = blockIdx.x / row_tiles, b = head_index / kv_heads;
+    // Mostly one tile: a division takes longer than all else here.
+    const uint32 head_index = row_tiles == 1 ? blockIdx.x : blockIdx.x / row_tiles, b = head_index / kv_heads;
     const uint32 first_row = (blockIdx.x - head_index * row_tiles) * S::tile_q;
     const uint32 last_row = min(first_row + S::tile_q, rows) - 1;
+    const uint32 q_first = row_tiles == 1 ? 0 : first_row / group;
+    const uint32 q_last = row_tiles == 1 ? args_.q_len - 1 : last_row / group;
     const auto as_int = [](uint32 value) { return static_cast<int>(value); };
-    return {as_int(b),         as_int(head_index - b * kv_heads), as_int(blockIdx.y),        as_int(group),
-            as_int(first_row), as_int(last_row),                  as_int(first_row / group), as_int(last_row / group)};
+    return {as_int(b),          as_int(head_index - b * kv_heads),
+            as_int(blockIdx.y), as_int(group),
+            as_int(first_row),  as_int(last_row),
+            as_int(q_first),    as_int(q_last)};
   }
 
   __forceinline__ Work work() const {
@@ -84,16 +90,16 @@ class GroupTile {
     return work;
   }
 
-  // Starts loading Q and computes the uniform and row levels.
+  // Computes the uniform level, and starts loading Q while the scout looks for the first tile of keys.
   __forceinline__ void begin_work() {
     if (threadIdx.x == 0) shared_state().place = decode_place();
     __syncthreads();
-    load_group_queries<Plan, Mods, S>(q_address(), args_, work());
+    if (!is_scout()) load_group_queries<Plan, Mods, S>(q_address(), args_, work());
     commit_copies();
     // The launch before may be the one that takes the extremes of what the mask captures. It began after all else.
     wait_for_previous_launch();
+    allow_next_launch();  // that of combine_groups_sm80
     uniform_ = Mods::uniform(params_, work().context);
-    rows_.compute(params_, work());
   }
 
   // Posts the first two kv tiles, and starts loading the first before the second is looked for.
@@ -128,6 +134,7 @@ class GroupTile {
       const LaneAddress<typename S::QkRows> q = query_address();
 #pragma unroll
       for (int d = 0; d < S::depths; ++d) queries_[d] = load_matrices(q.at(0, 2 * d));
+      __syncthreads();  // the second stage is free
     }
   }
   __forceinline__ LaneAddress<typename S::QkRows> query_address() const {
@@ -184,20 +191,33 @@ class GroupTile {
   }
   __forceinline__ KvTile posted(int slot) const { return shared_state().posted[slot]; }
 
-  // Two stages: the next tile is copied while this one is worked on.
+  // Two stages, both on their way while a tile is waited for: a stage is copied to as soon as its tile is worked off.
+  // (forward.cuh copies one tile ahead and saves a barrier; here the bytes in flight count.)
   __forceinline__ void visit_prefetching() {
     KvTile tile = posted(0);
+    if (tile.first_key < 0) return;
+    KvTile next = posted(1);
+    load_next(next, 1);
 #pragma unroll 1
-    for (int stage = 0; tile.first_key >= 0; stage ^= 1) {
-      wait_for_copies();
-      __syncthreads();  // this tile is there, and nobody reads the other stage any more
-      const KvTile next = posted(stage ^ 1);
-      if (next.first_key >= 0) {
-        load_tile(next, stage ^ 1);
-        if (is_scout()) post_next(stage);
-      }
+    for (int stage = 0;; stage ^= 1) {
+      wait_for_copies<1>();
+      __syncthreads();
+      if (next.first_key >= 0 && is_scout()) post_next(stage);
       visit(tile, stage);
+      if (next.first_key < 0) break;
+      __syncthreads();
+      const KvTile after = posted(stage);
+      load_next(after, stage);
       tile = next;
+      next = after;
+    }
+  }
+  // Commits in any case, so that all copies but those of one tile can be waited for.
+  __forceinline__ void load_next(const KvTile& tile, int stage) {
+    if (tile.first_key >= 0) {
+      load_tile(tile, stage);
+    } else {
+      commit_copies();
     }
   }
 

@@ -65,7 +65,8 @@ struct GroupRows {
   __forceinline__ float delta(float, int key, int r) const { return static_cast<float>(key - q_idx[r]); }
 };
 
-// Starts copying the tile's rows of Q to shared memory, as load_rows does; up to the last set of 16 rows in use.
+// Starts copying the tile's rows of Q to shared memory, as load_rows does; up to the last set of 16 rows in use. By all
+// warps but the first.
 template <class Plan, class Mods, class S>
 __forceinline__ void load_group_queries(uint32 tile_address, const ForwardArguments& args,
                                         const GroupWork<Mods>& work) {
@@ -74,11 +75,12 @@ __forceinline__ void load_group_queries(uint32 tile_address, const ForwardArgume
   const int rows = work.last_row - work.first_row + 1;
   const int chunks = work.row_warps() * 16 * Rows::chunks;
 #pragma unroll 1
-  for (int i = threadIdx.x; i < chunks; i += S::threads) {
+  for (int i = static_cast<int>(threadIdx.x) - 32; i < chunks; i += S::threads - 32) {
     const int row = i / Rows::chunks, chunk = i % Rows::chunks;
     const int packed = min(work.first_row + row, work.last_row), q_idx = packed / work.group;
-    const uint8* source = matrix_of(args.q, work.context.b, work.context.h + packed - q_idx * work.group, S::element_bytes) +
-                          q_idx * args.q.row_stride_elems * S::element_bytes + chunk * 16;
+    const uint8* source =
+        matrix_of(args.q, work.context.b, work.context.h + packed - q_idx * work.group, S::element_bytes) +
+        q_idx * args.q.row_stride_elems * S::element_bytes + chunk * 16;
     const int bytes = min(max(row_data_bytes - chunk * 16, 0), 16);
     copy_chunk<Plan::vector_bytes>(tile_address + Rows::offset(row, chunk), source, row < rows ? bytes : 0);
   }

@@ -28,8 +28,7 @@ struct GroupResults {
       float* target = o + row * stride + 2 * (lane % 4);
 #pragma unroll
       for (int n = 0; n < S::out_tiles; ++n) {
-        *reinterpret_cast<float2*>(target + 8 * n) =
-            float2{acc.x[r / 2][n][r % 2 * 2], acc.x[r / 2][n][r % 2 * 2 + 1]};
+        *reinterpret_cast<float2*>(target + 8 * n) = float2{acc.x[r / 2][n][r % 2 * 2], acc.x[r / 2][n][r % 2 * 2 + 1]};
       }
       if (lane % 4 == 0) {
         origins[row] = softmax.origin[r];
@@ -41,13 +40,13 @@ struct GroupResults {
 
 // Two neighbouring columns of a 16-bit row.
 template <class Plan>
-__forceinline__ void write_pair(uint16* target, float first, float second, bool has_second) {
+__forceinline__ void write_pair(uint16* target, float first, float second) {
   const uint32 pair = pack<Plan::dtype>(first, second);
-  if constexpr (Plan::vector_bytes >= 4 && Plan::head_dim_v % 2 == 0) {
+  if constexpr (Plan::vector_bytes >= 4) {
     *reinterpret_cast<uint32*>(target) = pair;
   } else {
     target[0] = static_cast<uint16>(pair);
-    if (has_second) target[1] = static_cast<uint16>(pair >> 16);
+    target[1] = static_cast<uint16>(pair >> 16);
   }
 }
 
@@ -100,13 +99,10 @@ __forceinline__ void write_group_results(uint8* smem, const ForwardArguments& ar
         first += weight * pair.x;
         second += weight * pair.y;
       }
-      const bool has_second = column + 1 < Plan::head_dim_v;
       if (partial) {
-        float* target = args.out_partial + partial_row * Plan::head_dim_v + column;
-        target[0] = first;
-        if (has_second) target[1] = second;
+        *reinterpret_cast<float2*>(args.out_partial + partial_row * Plan::head_dim_v + column) = float2{first, second};
       } else {
-        write_pair<Plan>(reinterpret_cast<uint16*>(out) + column, first, second, has_second);
+        write_pair<Plan>(reinterpret_cast<uint16*>(out) + column, first, second);
       }
     }
   }

@@ -17,7 +17,8 @@
 //                           multiple of it
 //   bool block_table;       visit the blocks of ForwardArguments::blocks rather than classifying tiles
 //   bool packs_groups;      a tile's rows are (query, query head) pairs of one kv head: group_forward.cuh instead of
-//                           forward.cuh. Then rows_per_warp is 16, step_kv at most 32, and there is no block table
+//                           forward.cuh. Then rows_per_warp is 16, step_kv at most 32, head dimensions are multiples
+//                           of 8, and there is no block table
 #pragma once
 
 #include "prelude.cuh"
@@ -104,7 +105,8 @@ struct Shape {
   static_assert(Plan::stages == 1 || Plan::stages == 2, "stages");
   static_assert(Plan::vector_bytes >= element_bytes && Plan::vector_bytes <= 16, "vector_bytes");
   static_assert(!Plan::packs_groups ||
-                    (Plan::rows_per_warp == 16 && Plan::step_kv <= 32 && !Plan::block_table && !is_f32),
+                    (Plan::rows_per_warp == 16 && Plan::step_kv <= 32 && Plan::head_dim_qk % 8 == 0 &&
+                     Plan::head_dim_v % 8 == 0 && !Plan::block_table && !is_f32),
                 "packs_groups");
 };
 

@@ -72,18 +72,27 @@ TEST(GroupPlan, TilesHoldPairsOfQueryAndHead) {
   EXPECT_EQ(cuda::count_q_tiles(plan, call_of(3, 32, 1, 5, 1)), 3 * 3);
 }
 
-TEST(GroupPlan, KeysAreSplitUntilTwoBlocksAMultiprocessorReadThem) {
+TEST(GroupPlan, KeysAreSplitUntilTheDeviceIsBusy) {
   EXPECT_EQ(splits_of(32, 32, 8, 1, 8192), 1);
   EXPECT_EQ(splits_of(32, 28, 4, 1, 8192), 2);
-  EXPECT_EQ(splits_of(1, 32, 8, 1, 131072), 33);
-  EXPECT_EQ(splits_of(1, 32, 1, 1, 131072), 256);
+  EXPECT_EQ(splits_of(8, 32, 8, 1, 8192), 4);
+  EXPECT_EQ(splits_of(64, 32, 8, 1, 4096), 2) << "a second wave of blocks is mostly idle";
+  for (const int kv_heads : {1, 2, 8})
+    for (const int kv_len : {8192, 32768, 131072}) {
+      const int blocks = kv_heads * splits_of(1, 32, kv_heads, 1, kv_len);
+      EXPECT_GE(blocks, kv_len == 8192 ? 64 : 132) << kv_heads << " kv heads, " << kv_len << " keys";
+      EXPECT_LE(blocks, 3 * 132) << kv_heads << " kv heads, " << kv_len << " keys";
+    }
+  EXPECT_EQ(splits_of(0, 32, 8, 1, 8192), 1);
+  EXPECT_EQ(splits_of(1, 32, 8, 1, 0), 1);
   EXPECT_EQ(splits_of(1, 32, 8, 1, 64), 1);
   EXPECT_EQ(splits_of(1, 32, 8, 1, 1), 1);
 }
 
 TEST(GroupPlan, OnlyAMaskThatReadsTheHeadIsInTheWay) {
   for (const ModCase& mods : all_cases()) {
-    EXPECT_EQ(why_no_groups(mods, request_of(64)), mods.name == "window_per_head" ? "the mask reads h" : "") << mods.name;
+    EXPECT_EQ(why_no_groups(mods, request_of(64)), mods.name == "window_per_head" ? "the mask reads h" : "")
+        << mods.name;
   }
   EXPECT_NE(why_no_groups(ModCase{}, request_of(64, "sm_90a", DType::f32)), "");
 }

@@ -106,6 +106,26 @@ void GpuRunner::forward(const Attention& attention, Problem& problem, const ModC
   device.download(problem);
 }
 
+void move_off_the_grid(Problem& problem) {
+  for (GuardedTensor* tensor : {&problem.q, &problem.k, &problem.v, &problem.out}) {
+    const TensorView source = tensor->view;
+    const auto& shape = source.shape;
+    GuardedTensor wide = GuardedTensor::create(source.dtype, {shape[0], shape[1], shape[2], shape[3] + 1});
+    TensorView odd = wide.view;
+    const auto element = size_bytes(source.dtype);
+    odd.data = static_cast<std::byte*>(odd.data) + element;
+    odd.shape[3] = shape[3];
+    std::int64_t i[4] = {};
+    for (i[0] = 0; i[0] < shape[0]; ++i[0])
+      for (i[1] = 0; i[1] < shape[1]; ++i[1])
+        for (i[2] = 0; i[2] < shape[2]; ++i[2])
+          for (i[3] = 0; i[3] < shape[3]; ++i[3]) write_element(odd, i, read_element(source, i));
+    wide.data_offset_bytes += element;
+    wide.view = odd;
+    *tensor = wide;
+  }
+}
+
 AttentionOptions counting_options(const ModCase& mods, const ProblemSpec& spec,
                                   std::shared_ptr<std::atomic<int>> compiles) {
   AttentionOptions options;

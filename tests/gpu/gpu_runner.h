@@ -86,6 +86,10 @@ class GpuRunner : public Runner {
   void forward(const Attention& attention, Problem& problem, const ModCase& mods, const BlockMask* block_mask) override;
 };
 
+/// Gives q, k, v and out, of even head dimensions, strides by which rows start off the 16-byte grid: one element beside
+/// it. Contents stay, but for out's.
+void move_off_the_grid(Problem& problem);
+
 /// Options of a case for the GPU that count compiles: each adds one to `*compiles`.
 AttentionOptions counting_options(const ModCase& mods, const ProblemSpec& spec,
                                   std::shared_ptr<std::atomic<int>> compiles);

@@ -113,21 +113,7 @@ TEST(GpuShapes, RowsOffThe16ByteGrid) {
   for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
     const ProblemSpec spec{.dtype = dtype, .batch = 1, .q_heads = 2, .kv_heads = 2, .q_len = 100, .kv_len = 90};
     Problem problem(spec);
-    for (GuardedTensor* tensor : {&problem.q, &problem.k, &problem.v, &problem.out}) {
-      GuardedTensor wide = GuardedTensor::create(dtype, {1, 2, tensor->view.shape[2], 65});
-      const TensorView source = tensor->view;
-      TensorView odd = wide.view;
-      const auto element = size_bytes(dtype);
-      odd.data = static_cast<std::byte*>(odd.data) + element;
-      odd.shape[3] = 64;
-      std::int64_t index[4] = {};
-      for (index[1] = 0; index[1] < 2; ++index[1])
-        for (index[2] = 0; index[2] < source.shape[2]; ++index[2])
-          for (index[3] = 0; index[3] < 64; ++index[3]) write_element(odd, index, read_element(source, index));
-      wide.data_offset_bytes += element;
-      wide.view = odd;
-      *tensor = wide;
-    }
+    move_off_the_grid(problem);
     GpuRunner runner;
     runner.forward(make_attention(causal_case(), spec, runner.device()), problem, causal_case(), nullptr);
     const ir::Program program = ir::lower({}, causal_case().mask);
