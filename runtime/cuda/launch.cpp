@@ -122,7 +122,7 @@ int choose_group_splits(const plan::TilePlan& plan, const DeviceInfo& device, st
   const int fitting = (device.target.smem_limit_bytes + block_smem_bytes) / (plan.smem_bytes + block_smem_bytes);
   const double resident = device.multiprocessors * std::clamp(fitting, 1, plan.min_blocks);
   // Blocks that keep the memory busy.
-  const double saturating = std::min(device.multiprocessors * 1.5, resident);
+  const double saturating = std::min(device.multiprocessors * 1.25, resident);
   int best = 1;
   double best_cost = std::numeric_limits<double>::infinity();
   for (std::int64_t splits = 1, longest = kv_tiles; longest > 0 && splits <= most_splits;) {

@@ -75,7 +75,8 @@ TEST(GroupPlan, TilesHoldPairsOfQueryAndHead) {
 TEST(GroupPlan, KeysAreSplitUntilTheDeviceIsBusy) {
   EXPECT_EQ(splits_of(32, 32, 8, 1, 8192), 1);
   EXPECT_EQ(splits_of(32, 28, 4, 1, 8192), 2);
-  EXPECT_EQ(splits_of(8, 32, 8, 1, 8192), 4);
+  EXPECT_EQ(splits_of(8, 32, 8, 1, 8192), 3);
+  EXPECT_EQ(splits_of(20, 32, 8, 1, 8192), 1);
   EXPECT_EQ(splits_of(64, 32, 8, 1, 4096), 2) << "a second wave of blocks is mostly idle";
   for (const int kv_heads : {1, 2, 8})
     for (const int kv_len : {8192, 32768, 131072}) {

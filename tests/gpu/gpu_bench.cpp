@@ -152,6 +152,41 @@ void run(const Variant& variant, const Tensors& tensors) {
                flop / ms / 1e9);
 }
 
+/// A decoder's call: few queries, many keys, grouped heads; reading K and V is the work.
+struct Decode {
+  std::string name;
+  ModCase mods;
+  int batch, q_heads, kv_heads, q_len, kv_len, head_dim;
+};
+
+void run(const Decode& decode) {
+  const Stream stream;
+  const ProblemSpec spec{.dtype = DType::bf16, .head_dim = decode.head_dim, .head_dim_v = decode.head_dim};
+  const Attention attention = make_attention(decode.mods, spec, Device::cuda());
+  const auto elements = [&](int heads, int rows) {
+    return static_cast<std::size_t>(decode.batch * heads) * static_cast<std::size_t>(rows) *
+           static_cast<std::size_t>(decode.head_dim);
+  };
+  const std::size_t q_elements = elements(decode.q_heads, decode.q_len);
+  const std::size_t kv_elements = elements(decode.kv_heads, decode.kv_len);
+  const DeviceBytes q(random_bf16(q_elements, 1)), k(random_bf16(kv_elements, 2)), v(random_bf16(kv_elements, 3));
+  const DeviceBytes out(q_elements * 2);
+  const auto view = [&](const DeviceBytes& bytes, int heads, int rows) {
+    return TensorView(static_cast<void*>(bytes.data()), DType::bf16, {decode.batch, heads, rows, decode.head_dim});
+  };
+  ForwardOptions options;
+  options.stream = stream.get();
+  const auto forward = [&] {
+    attention.forward(view(q, decode.q_heads, decode.q_len), view(k, decode.kv_heads, decode.kv_len),
+                      view(v, decode.kv_heads, decode.kv_len), view(out, decode.q_heads, decode.q_len), options);
+  };
+  device_times(stream, 2, forward);  // warm
+  const double ms = device_times(stream, 20, forward)[0].median;
+  attnc::print(stdout, "{:<24} D={:<4} B={} H={}/{} S={}/{:<6} {:8.4f} ms {:7.0f} GB/s\n", decode.name, decode.head_dim,
+               decode.batch, decode.q_heads, decode.kv_heads, decode.q_len, decode.kv_len, ms,
+               static_cast<double>(4 * (q_elements + kv_elements)) / ms / 1e6);
+}
+
 void host_costs() {
   const ModCase mods{"capped_causal", stock::soft_cap(param("cap", 30.0f)), stock::causal(), {}};
   const ProblemSpec spec{.dtype = DType::bf16, .q_len = 64, .kv_len = 64};
@@ -202,8 +237,21 @@ int bench(const std::string& wanted) {
       {"window 1024, table", {"", {}, stock::sliding_window(1024), {}}, window_share, true},
       {"window, parameter", {"", {}, stock::sliding_window(param("window", 1024)), {}}, window_share},
   };
-  const auto is_wanted = [&](const Variant& variant) { return variant.name.find(wanted) != std::string::npos; };
+  const ModCase plain, capped{"", stock::soft_cap(30.0f), stock::causal_lower_right(), {}};
+  const std::vector<Decode> decodes = {
+      {"decode", plain, 32, 32, 8, 1, 8192, 128},
+      {"decode", plain, 32, 32, 8, 16, 8192, 128},
+      {"decode", plain, 1, 32, 8, 1, 8192, 128},
+      {"decode", plain, 32, 32, 1, 1, 8192, 128},
+      {"decode", plain, 32, 28, 4, 1, 8192, 128},
+      {"decode", plain, 32, 64, 8, 1, 8192, 64},
+      {"decode, softcap causal", capped, 32, 32, 8, 4, 8192, 128},
+  };
+  const auto is_wanted = [&](const auto& variant) { return variant.name.find(wanted) != std::string::npos; };
+  for (const Decode& decode : decodes)
+    if (is_wanted(decode)) run(decode);
   if (std::none_of(variants.begin(), variants.end(), is_wanted)) {
+    if (std::any_of(decodes.begin(), decodes.end(), is_wanted)) return 0;
     attnc::print(stderr, "gpu_bench: no variant's name contains {}\n", wanted);
     return 2;
   }
