@@ -175,7 +175,7 @@ class CudaBackend final : public Backend {
     DeviceInfo device;
     KernelStore kernels;
     bool has_two_kernels = false;  ///< the Hopper kernel and the portable one, chosen between by views and sizes
-    bool packs_groups = false;     ///< few queries of grouped heads have a kernel of their own
+    bool packs_groups = false;     ///< few queries have a kernel of their own
   };
 
   Live& live() {

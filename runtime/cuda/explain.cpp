@@ -66,16 +66,16 @@ std::string disassemble(const std::string& cubin) {
       "attnc: explain sass: no disassembler found; install nvdisasm (part of the CUDA toolkit) and put it on PATH");
 }
 
-/// The plan of a call without a block mask, that of one with few queries of grouped heads, and whether block masks of
+/// The plan of a call without a block mask, that of one with few queries, and whether block masks of
 /// this mask_mod keep elements as bits.
 std::string explain_plan(const VariantSpec& spec, const KernelRequest& request) {
   std::string text = plan::print(make_kernel_source(spec.program, request).plan) + "\n";
   if (const std::string_view why = why_no_groups(spec.program, request); !why.empty()) {
-    text += attnc::format("few queries of grouped heads: not packed, {}\n", why);
+    text += attnc::format("few queries: query heads of a kv head do not share tiles, {}\n", why);
   } else {
     KernelRequest with_groups = request;
     with_groups.packs_groups = true;
-    text += attnc::format("few queries of grouped heads, packed:\n{}\n",
+    text += attnc::format("few queries (query heads of a kv head share tiles):\n{}\n",
                           plan::print(make_kernel_source(spec.program, with_groups).plan));
   }
   if (spec.program.mask == ir::no_value || request.target.arch != 90) return text;

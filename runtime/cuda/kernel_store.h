@@ -22,11 +22,12 @@ namespace attnc::cuda {
 /// What of a call decides which kernel runs it. Few values each, so that few kernels are ever compiled.
 struct KernelChoice {
   bool block_table = false;
-  int kv_block = 128;         ///< 16, 32, 64 or 128: the power of two in the table's block; 128 without a table
-  bool aligned = true;        ///< rows start at multiples of 16 bytes
-  bool tensor_maps = true;    ///< the Hopper kernel may be used; elsewhere it makes no difference and stays true
-  bool bit_mask = false;      ///< the table comes with the elements of partial blocks as bits
-  bool packs_groups = false;  ///< few queries of grouped heads share tiles; no table, tensor_maps is true
+  int kv_block = 128;       ///< 16, 32, 64 or 128: the power of two in the table's block; 128 without a table
+  bool aligned = true;      ///< rows start at multiples of 16 bytes
+  bool tensor_maps = true;  ///< the Hopper kernel may be used; elsewhere it makes no difference and stays true
+  bool bit_mask = false;    ///< the table comes with the elements of partial blocks as bits
+  bool packs_groups =
+      false;  ///< few queries: those of a kv head's query heads share tiles; no table, tensor_maps is true
 
   std::size_t index() const;
   static constexpr std::size_t count = 128;

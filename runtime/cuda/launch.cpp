@@ -94,9 +94,11 @@ void launch_sm90(const LoadedKernel& kernel, const DeviceInfo& device, const For
 
 bool suits_packed_groups(const ForwardCall& call) {
   // A tile of 64 packed rows takes 1.6 times as long as the Hopper kernel's tile of one head, however few rows that
-  // has.
-  constexpr int most_queries = 32;
-  return call.block_mask == nullptr && call.kv_heads > 0 && call.q_heads > call.kv_heads && call.q_len <= most_queries;
+  // has. With one head for each of k and v, packing saves no reading: what is gained is that four warps divide the
+  // keys, which they do up to 16 rows.
+  constexpr int most_queries = 32, most_queries_of_one_head = 16;
+  if (call.block_mask != nullptr || call.kv_heads == 0) return false;
+  return call.q_len <= (call.q_heads > call.kv_heads ? most_queries : most_queries_of_one_head);
 }
 
 std::int64_t count_q_tiles(const plan::TilePlan& plan, const ForwardCall& call) {

@@ -27,7 +27,7 @@ TileCounter tile_counter(const LoadedKernel& kernel, const DeviceInfo& device, c
 void launch_forward(const LoadedKernel& kernel, const DeviceInfo& device, const ForwardCall& call,
                     ForwardArguments args, const ParamBytes& params, const ForwardQueue& queue);
 
-/// Whether a call's queries are few enough for tiles of packed groups, and its heads grouped.
+/// Whether a call's queries are few enough for tiles of packed groups (which may be of one head).
 bool suits_packed_groups(const ForwardCall& call);
 
 /// The tiles that a call's queries make, over all heads and batches.

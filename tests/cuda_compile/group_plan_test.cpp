@@ -50,11 +50,12 @@ int splits_of(int batch, int q_heads, int kv_heads, int q_len, int kv_len) {
   return cuda::choose_kv_splits(plan, h200(), cuda::count_q_tiles(plan, call), kv_len);
 }
 
-TEST(GroupPlan, FewQueriesOfGroupedHeadsArePacked) {
+TEST(GroupPlan, FewQueriesArePacked) {
   EXPECT_TRUE(cuda::suits_packed_groups(call_of(32, 32, 8, 1, 8192)));
   EXPECT_TRUE(cuda::suits_packed_groups(call_of(1, 28, 4, 16, 100)));
   EXPECT_TRUE(cuda::suits_packed_groups(call_of(1, 32, 1, 32, 1)));
-  EXPECT_FALSE(cuda::suits_packed_groups(call_of(32, 8, 8, 1, 8192)));
+  EXPECT_TRUE(cuda::suits_packed_groups(call_of(32, 8, 8, 16, 8192)));
+  EXPECT_FALSE(cuda::suits_packed_groups(call_of(32, 8, 8, 17, 8192)));
   EXPECT_FALSE(cuda::suits_packed_groups(call_of(1, 32, 8, 33, 8192)));
   EXPECT_FALSE(cuda::suits_packed_groups(call_of(0, 0, 0, 1, 8192)));
   ForwardCall with_table = call_of(32, 32, 8, 1, 8192);

@@ -69,7 +69,7 @@ TEST_P(Groups, OfAnySizeWithAnyLengths) {
   const ProblemSpec base{.dtype = dtype, .batch = 2, .head_dim = 128, .head_dim_v = 128};
   Decoder decoder(mods, base);
   for (const auto& [group, kv_heads] : {std::pair(4, 2), std::pair(7, 2), std::pair(8, 1), std::pair(16, 1),
-                                        std::pair(32, 1), std::pair(2, 3), std::pair(3, 1)})
+                                        std::pair(32, 1), std::pair(2, 3), std::pair(3, 1), std::pair(1, 3)})
     for (const int q_len : {1, 2, 5, 16, 32})
       for (const int kv_len : {1, 77, 1000}) {
         ProblemSpec spec = base;
@@ -85,7 +85,7 @@ TEST_P(Groups, WithManyKeys) {
   const ModCase mods = name == "lower_right_window_alibi" ? window_alibi() : named(name);
   const ProblemSpec base{.dtype = dtype, .kv_len = 8192};
   Decoder decoder(mods, base);
-  for (const int group : {4, 7, 16})
+  for (const int group : {1, 4, 7, 16})
     for (const int q_len : {1, 5, 16}) {
       ProblemSpec spec = base;
       spec.q_heads = group, spec.kv_heads = 1, spec.q_len = q_len;
@@ -184,7 +184,7 @@ TEST(GroupedDecoding, OtherCallsAreNotPacked) {
   ATTNC_REQUIRE_GPU();
   const ProblemSpec grouped{.dtype = DType::bf16, .q_heads = 8, .kv_heads = 2, .q_len = 4, .kv_len = 700};
   ProblemSpec single = grouped, many = grouped, f32 = grouped;
-  single.kv_heads = 8;
+  single.kv_heads = 8, single.q_len = 17;
   many.q_len = 100;
   f32.dtype = DType::f32;
   for (const ProblemSpec& spec : {single, many, f32}) {

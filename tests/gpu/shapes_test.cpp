@@ -193,7 +193,7 @@ TEST(GpuShapes, AThousandShapesCompileNothing) {
       runner.forward(attention, problem, mods, nullptr);
     }
   }
-  EXPECT_LE(after_prepare, 3);  // one for few queries of grouped heads, and on Hopper two for others
+  EXPECT_LE(after_prepare, 3);  // one for few queries, and on Hopper two for others
   EXPECT_EQ(*compiles, after_prepare);
 }
 
