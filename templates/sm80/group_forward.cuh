@@ -259,8 +259,7 @@ class GroupTile {
       softmax_.raise_origins(s, o_);
       softmax_.exponentials(s);
       const Probabilities<S> p = to_operand<Plan, S>(s);
-      NoCopies none;
-      accumulate<Plan, S>(o_, p, v, step_first, none);
+      accumulate<Plan, S>(o_, p, v, step_first);
       softmax_.add_to_sums(p);
     }
   }

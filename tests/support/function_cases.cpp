@@ -19,7 +19,12 @@ std::vector<FunctionCase> function_cases() {
   using L = long double;
   return {
       {"exp", "exp(x[q_idx])", 0.8, 0.7, [](L x, L) { return std::exp(x); }, {{-4, 4}, {-104, 88}, {-40, 0, true}}},
-      {"exp2", "exp2(x[q_idx])", 0.8, 0.65, [](L x, L) { return std::exp2(x); }, {{-4, 4}, {-150, 127}, {-40, 0, true}}},
+      {"exp2",
+       "exp2(x[q_idx])",
+       0.8,
+       0.65,
+       [](L x, L) { return std::exp2(x); },
+       {{-4, 4}, {-150, 127}, {-40, 0, true}}},
       {"log",
        "log(abs(x[q_idx]))",
        0.7,
