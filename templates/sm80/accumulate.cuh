@@ -70,15 +70,16 @@ struct ValueLaneAddress {
 // run out; __syncwarp() does not last that far into the assembler.
 __forceinline__ void fence_loads() { asm volatile("bar.sync %0, 32;" ::"r"(1 + thread_index() / 32) : "memory"); }
 
-// o += P V for keys [first_row, first_row + step_kv) of the tile that `v` points into.
-template <class Plan, class S>
+// o += P V for keys [first_row, first_row + step_kv) of the tile that `v` points into. `copies` are started on the way.
+template <class Plan, class S, class Copies>
 __forceinline__ void accumulate(Accumulator<S>& o, const Probabilities<S>& p, const ValueLaneAddress<S>& v,
-                                int first_row) {
+                                int first_row, Copies& copies) {
   if constexpr (!S::is_f32) {
 #pragma unroll
     for (int k = 0; k < S::key_tiles / 2; ++k) {
 #pragma unroll
       for (int n = 0; n < S::out_tiles; n += 2) {
+        copies.start_slot((k * S::out_tiles + n) / 2, S::key_tiles * S::out_tiles / 4);
         const Fragment4 values = load_matrices_transposed(v.even.at(first_row + 16 * k, n));
 #pragma unroll
         for (int i = 0; i < S::row_tiles; ++i) {

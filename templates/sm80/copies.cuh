@@ -49,6 +49,7 @@ struct TileCopies {
   using Values =
       RowPieces<typename S::VRows, Plan::tile_kv, Plan::head_dim_v, S::element_bytes, S::threads, Plan::vector_bytes>;
   static constexpr bool possible = !S::is_f32 && Keys::possible && Values::possible;
+  static constexpr int count = Keys::count + Values::count;
 
   Keys keys;
   Values values;
@@ -69,6 +70,25 @@ struct TileCopies {
 #pragma unroll
     for (int piece = 0; piece < Values::count / shares; ++piece) values.start_if(wanted, piece);
   }
+  // All of them if wanted, a quarter in every quarter of `slots` calls. (One in every other call is slower: each LDGSTS
+  // after an LDSM brings three empty instructions.)
+  __forceinline__ void start_slot(int slot, int slots) {
+    constexpr int bunches = 4, bunch = count / bunches;
+    if (slot % (slots / bunches) != 0) return;
+#pragma unroll
+    for (int i = 0; i < bunch; ++i) {
+      const int piece = slot / (slots / bunches) * bunch + i;
+      if (piece < Keys::count) {
+        keys.start_if(wanted, piece);
+      } else {
+        values.start_if(wanted, piece - Keys::count);
+      }
+    }
+  }
+};
+
+struct NoCopies {
+  __forceinline__ void start_slot(int, int) {}
 };
 
 // Which visits start the next tile's copies themselves.
@@ -85,11 +105,13 @@ struct CopyDivision {
   // A mask's values of the head, beside a large output, leave none either.
   static constexpr bool has_registers = Mods::has_score_mod || sizeof(typename Mods::Uniform) == 1 || S::out_tiles <= 8;
   static constexpr bool two_steps = possible && has_registers && MaskedShape<Plan, Mods>::step_keys != S::step_keys;
-  // Full tiles, before the second product: registers are free there.
+  // Full tiles, before the second product or in the course of it: registers are free there.
   static constexpr bool full = two_steps && Mods::mask_kind != MaskKind::none && (!Mods::has_score_mod || speculative);
   // Masked tiles, a share before each step; those of a general mask would spill.
   static constexpr bool masked =
       two_steps && Mods::mask_kind == MaskKind::band && !(Mods::has_score_mod && StagedLevels<Plan, Mods>::any);
+  // Where exponentials overlap with the second product, copies are spread over it.
+  static constexpr bool spread = full && speculative && !Mods::has_score_mod;
 };
 
 }  // namespace sm80

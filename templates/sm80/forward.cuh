@@ -168,7 +168,7 @@ class ForwardTile {
   }
   // Whether a tile's copies may start in the course of the tile before it, rather than before that one.
   __forceinline__ bool waits(const KvTile& tile) const {
-    return (!Plan::block_table || is_inside(tile)) && !stages_levels(tile);
+    return (!(Plan::block_table || Division::spread) || is_inside(tile)) && !stages_levels(tile);
   }
   // Whether the visit of `tile` starts the copies of the next one.
   __forceinline__ bool divides(const KvTile& tile, const KvTile& next) const {
@@ -239,9 +239,9 @@ class ForwardTile {
     return {tile.first_key, tile.steps, tile.row_begin, tile.row_end};
   }
 
-  // The stage in use, each thread's own copy in shared memory, where there is no register for it across a visit: without
-  // a mask the loop keeps more addresses, and speculation beside a tile's copies fills them all.
-  static constexpr bool keeps_stage_in_memory = Mods::mask_kind == MaskKind::none || (speculative && Division::full);
+  // The stage in use, each thread's own copy in shared memory, where kernels without a mask (whose loop keeps more
+  // addresses) have no register for it across a visit.
+  static constexpr bool keeps_stage_in_memory = Mods::mask_kind == MaskKind::none;
   static __forceinline__ volatile uint8& kept_stage() {
     return shared_memory()[S::cursor_offset + S::cursor_bytes - S::threads + thread_index()];
   }
@@ -362,11 +362,17 @@ class ForwardTile {
     if (divides_products && __any_sync(0xffffffffu, opaque_zero())) return;
     softmax_.exponentials(s);
     const Probabilities<Step> p = to_operand<Plan, Step>(s);
-    if constexpr (!judged && Division::full) {
+    if constexpr (!judged && Division::spread) {
       Copies copies = copies_to(stage ^ 1, 0);
-      if (copies.wanted) copies.start();
+      accumulate<Plan, Step>(o_, p, v, step_first, copies);
+    } else {
+      if constexpr (!judged && Division::full) {
+        Copies copies = copies_to(stage ^ 1, 0);
+        if (copies.wanted) copies.start();
+      }
+      NoCopies none;
+      accumulate<Plan, Step>(o_, p, v, step_first, none);
     }
-    accumulate<Plan, Step>(o_, p, v, step_first);
     if (!judged && Division::full) commit_copies();
     softmax_.add_to_sums(p);
   }

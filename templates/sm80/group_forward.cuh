@@ -114,8 +114,8 @@ class GroupTile {
       if (slot == 1) break;
       __syncthreads();
       const KvTile tile = posted(0);
+      load_next(tile, 0);
       if (tile.first_key < 0) break;
-      load_tile(tile, 0);
     }
   }
 
@@ -259,7 +259,8 @@ class GroupTile {
       softmax_.raise_origins(s, o_);
       softmax_.exponentials(s);
       const Probabilities<S> p = to_operand<Plan, S>(s);
-      accumulate<Plan, S>(o_, p, v, step_first);
+      NoCopies none;
+      accumulate<Plan, S>(o_, p, v, step_first, none);
       softmax_.add_to_sums(p);
     }
   }
