@@ -73,7 +73,7 @@ def draw(path, kind="svg"):
     rows = [row for row in record.get("rows", []) if "D" in row and contenders([row])]
     roof = next((row["tflops"] for row in record.get("rows", []) if row["name"] == "gemm_8192"), None)
     lengths = [row for row in rows if row.get("part") == "dense"]
-    variants = [row for row in rows if row not in lengths and "attnc_vs_flex_best" in row]
+    variants = [row for row in rows if row.get("part") in ("variants", "seeds") and "attnc_vs_flex_best" in row]
     dims = sorted({row["D"] for row in lengths})
     variant_dims = sorted({row["D"] for row in variants})
     columns = max(len(dims), len(variant_dims))
