@@ -44,7 +44,7 @@ parser.add_argument("--no-flex", action="store_true", help="leave FlexAttention 
 parser.add_argument("--no-portable", action="store_true", help="leave the portable kernel out")
 parser.add_argument("--tuned", nargs="*", choices=["variants", "seeds"], metavar="PART",
                     help="also FlexAttention with max-autotune (6 to 18 s each): in variants, seeds; no PART: in both")
-parser.add_argument("--only", nargs="+", metavar="ROW", help="rows of these names only, as window1024")
+parser.add_argument("--only", nargs="+", metavar="ROW", help="rows of these names only, as window1024 (all of masks)")
 parser.add_argument("--rep", type=float, default=60, help="milliseconds of repetitions per contender of a row")
 grid = parser.add_mutually_exclusive_group()
 grid.add_argument("--quick", action="store_true", help="head dimensions 64 and 128, lengths 1024, 4096, 16384: the default")

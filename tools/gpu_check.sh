@@ -138,7 +138,7 @@ if [ "$sanitizer" = 1 ]; then
       if wait "${pair#* }" && grep -q '^\[  PASSED  \] [1-9]' "$logs/$tool.log"; then
         record "$tool" ok "$(grep -m1 -o 'ERROR SUMMARY.*\|RACECHECK SUMMARY.*' "$logs/$tool.log")"
       else
-        record "$tool" FAILED "$logs/$tool.log"
+        record "$tool" FAILED "$(grep -m1 -o 'ERROR SUMMARY.*\|RACECHECK SUMMARY.*' "$logs/$tool.log"): $logs/$tool.log"
       fi
     done
   fi

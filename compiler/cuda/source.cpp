@@ -103,11 +103,15 @@ std::string entries(const TilePlan& plan) {
         "params) {{\n"
         "  attnc::{5}<attnc::mods::Plan, attnc::mods::Mods>(args, params);\n}}\n\n"
         "extern \"C\" __global__ void {6}{4}(const __grid_constant__ attnc::ForwardArguments args) {{\n"
-        "  attnc::{7}<attnc::mods::Plan>(args);\n}}\n",
+        "  attnc::{7}<attnc::mods::Plan>(args);\n}}\n{8}",
         plan.smem_bytes, plan.threads, plan.min_blocks, forward_entry, combine_entry,
         plan.packs_groups ? "forward_groups_sm80" : "forward_sm80",
-        plan.packs_groups ? "__launch_bounds__(attnc::combine_group_warps * 32) " : "",
-        plan.packs_groups ? "combine_groups_sm80" : "combine_sm80");
+        plan.packs_groups ? attnc::format("__launch_bounds__({}) ", combine_group_threads) : "",
+        plan.packs_groups ? "combine_groups_sm80" : "combine_sm80",
+        plan.packs_groups ? attnc::format("\nstatic_assert(attnc::combine_group_warps * 32 == {},\n"
+                                          "              \"the launch and the kernel disagree on its blocks\");\n",
+                                          combine_group_threads)
+                          : "");
   }
   return attnc::format(
       "static_assert(attnc::sm90::SharedLayout<attnc::mods::Plan, attnc::mods::Mods>::launch_bytes == {0},\n"

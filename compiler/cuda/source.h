@@ -15,6 +15,8 @@ namespace attnc::cuda {
 inline constexpr std::string_view forward_entry = "attnc_forward";
 /// Merges the partial results of split keys; only in the sm80 family.
 inline constexpr std::string_view combine_entry = "attnc_combine";
+/// Threads of its blocks where groups are packed (a block a row); generated text asserts that the template agrees.
+inline constexpr int combine_group_threads = 256;
 
 /// One translation unit for NVRTC.
 std::string stitch(const PrintedMods& mods, const plan::TilePlan& plan);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "compiler/cuda/source.h"
 #include "dsl/error.h"
 #include "dsl/format.h"
 #include "runtime/cuda/enqueue.h"
@@ -61,8 +62,7 @@ void launch_sm80(const LoadedKernel& kernel, const DeviceInfo& device, const For
   args.lse_partial = scratch.floats(out_elems);
   enqueue(kernel.forward(), q_tiles, args.kv_splits, plan.threads, plan.smem_bytes, stream, arguments);
   if (plan.packs_groups) {
-    constexpr int combine_threads = 256;  // combine_group_warps of templates/sm80/combine.cuh; a block a row
-    enqueue(kernel.combine(), rows, 1, combine_threads, 0, stream, arguments, can_overlap_launches(device));
+    enqueue(kernel.combine(), rows, 1, combine_group_threads, 0, stream, arguments, can_overlap_launches(device));
   } else {
     constexpr int combine_threads = 128;
     enqueue(kernel.combine(), ceil_div(rows, combine_threads / 32), 1, combine_threads, 0, stream, arguments);
@@ -110,8 +110,9 @@ std::int64_t count_q_tiles(const plan::TilePlan& plan, const ForwardCall& call) 
 
 namespace {
 
-/// The same where groups are packed, and reading K and V is all there is to do: the least of what the tiles that blocks
-/// read one after the other cost, in tiles times blocks. Fitted to an H200.
+/// choose_kv_splits where groups are packed, and reading K and V is all there is to do: the least of what the tiles
+/// that blocks read one after the other cost, in tiles times blocks. Fitted to an H200. (200 turns, 1 us, for one
+/// sequence of a million keys; a few otherwise.)
 int choose_group_splits(const plan::TilePlan& plan, const DeviceInfo& device, std::int64_t q_tiles,
                         std::int64_t kv_tiles) {
   constexpr int most_splits = 256;

@@ -33,7 +33,8 @@ bool suits_packed_groups(const ForwardCall& call);
 /// The tiles that a call's queries make, over all heads and batches.
 std::int64_t count_q_tiles(const plan::TilePlan& plan, const ForwardCall& call);
 
-/// Into how many parts the keys are split: 1 unless the query tiles leave most of the device idle.
+/// Into how many parts the keys are split: 1 unless the query tiles leave most of the device idle or, where groups are
+/// packed, unless reading K and V by more blocks takes less time.
 int choose_kv_splits(const plan::TilePlan& plan, const DeviceInfo& device, std::int64_t q_tiles, int kv_len);
 
 }  // namespace attnc::cuda

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Merges the partial results of split keys: one warp per query row.
+// Merges the partial results of split keys: a warp for each query row, or a block where rows are few and splits many.
 #pragma once
 
 #include "dependent_launch.cuh"
@@ -71,52 +71,66 @@ __forceinline__ void combine_sm80(const ForwardArguments& args) {
 // forward kernel still runs.
 inline constexpr int combine_group_warps = 8;
 
+// What a warp makes of its splits of a row: each lane has `width` neighbouring columns of every 32 * width.
+template <int head_dim>
+struct MergedSplits {
+  static constexpr int width = 4;
+  static constexpr int passes = (head_dim + 32 * width - 1) / (32 * width);
+  float sum[passes * width] = {};
+  float total = 0.0f;  // both relative to 2^origin, the largest of its splits
+  float origin;
+
+  // Splits warp, warp + combine_group_warps, ... of `row` of `rows`.
+  __forceinline__ MergedSplits(const ForwardArguments& args, uint32 row, uint32 rows, int warp, int lane) {
+    const float* lse_row = args.lse_partial + row;
+    float largest = -sm80::infinity();
+#pragma unroll 1
+    for (int split = warp + combine_group_warps * lane; split < args.kv_splits; split += 32 * combine_group_warps)
+      largest = fmaxf(largest, lse_row[static_cast<int64>(split) * rows]);
+#pragma unroll
+    for (int step = 16; step > 0; step /= 2) largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, step));
+    origin = largest == -sm80::infinity() ? -3e38f : largest;
+    const float* partial = args.out_partial + static_cast<int64>(row) * head_dim + width * lane;
+#pragma unroll 4
+    for (int split = warp; split < args.kv_splits; split += combine_group_warps) {
+      const float weight = sm80::exp2_approx(lse_row[static_cast<int64>(split) * rows] - origin);
+      total += weight;
+#pragma unroll
+      for (int pass = 0; pass < passes; ++pass) {
+        const int column = 32 * width * pass + width * lane;
+        if (column >= head_dim) break;
+        const float4 four =
+            *reinterpret_cast<const float4*>(partial + static_cast<int64>(split) * rows * head_dim + 32 * width * pass);
+        const float values[width] = {four.x, four.y, four.z, four.w};
+#pragma unroll
+        for (int c = 0; c < width; ++c) sum[pass * width + c] += weight == 0.0f ? 0.0f : weight * values[c];
+      }
+    }
+  }
+};
+
 template <class Plan>
 __forceinline__ void combine_groups_sm80(const ForwardArguments& args) {
   constexpr int warps = combine_group_warps;
-  constexpr int width = 4;  // a lane's neighbouring columns
-  constexpr int passes = (Plan::head_dim_v + 32 * width - 1) / (32 * width);
-  __shared__ float sums[warps][passes * 32 * width];
+  using Merged = MergedSplits<Plan::head_dim_v>;
+  __shared__ float sums[warps][Merged::passes * 32 * Merged::width];
   __shared__ float origins[warps], totals[warps];
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   const uint32 q_len = args.q_len, q_heads = args.q_heads;
   const uint32 rows = args.batch * q_heads * q_len, row = blockIdx.x;
   wait_for_previous_launch();
 
-  // Each warp for its splits, relative to its own largest.
-  const float* lse_row = args.lse_partial + row;
-  float largest = -sm80::infinity();
-#pragma unroll 1
-  for (int split = warp + warps * lane; split < args.kv_splits; split += 32 * warps)
-    largest = fmaxf(largest, lse_row[static_cast<int64>(split) * rows]);
+  const Merged merged(args, row, rows, warp, lane);
 #pragma unroll
-  for (int step = 16; step > 0; step /= 2) largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, step));
-  const float origin = largest == -sm80::infinity() ? -3e38f : largest;
-  float sum[passes * width] = {}, total = 0.0f;
-  const float* partial = args.out_partial + static_cast<int64>(row) * Plan::head_dim_v + width * lane;
-#pragma unroll 4
-  for (int split = warp; split < args.kv_splits; split += warps) {
-    const float weight = sm80::exp2_approx(lse_row[static_cast<int64>(split) * rows] - origin);
-    total += weight;
+  for (int pass = 0; pass < Merged::passes; ++pass) {
 #pragma unroll
-    for (int pass = 0; pass < passes; ++pass) {
-      const int column = 32 * width * pass + width * lane;
-      if (column >= Plan::head_dim_v) break;
-      const float4 four = *reinterpret_cast<const float4*>(
-          partial + static_cast<int64>(split) * rows * Plan::head_dim_v + 32 * width * pass);
-      const float values[width] = {four.x, four.y, four.z, four.w};
-#pragma unroll
-      for (int c = 0; c < width; ++c) sum[pass * width + c] += weight == 0.0f ? 0.0f : weight * values[c];
+    for (int c = 0; c < Merged::width; ++c) {
+      sums[warp][32 * Merged::width * pass + Merged::width * lane + c] = merged.sum[pass * Merged::width + c];
     }
   }
-#pragma unroll
-  for (int pass = 0; pass < passes; ++pass) {
-#pragma unroll
-    for (int c = 0; c < width; ++c) sums[warp][32 * width * pass + width * lane + c] = sum[pass * width + c];
-  }
   if (lane == 0) {
-    origins[warp] = origin;
-    totals[warp] = total;
+    origins[warp] = merged.origin;
+    totals[warp] = merged.total;
   }
   __syncthreads();
 

@@ -2,8 +2,8 @@
 // The forward kernel for few queries of grouped heads (decoding): reading K and V is all of its time, and it reads them
 // once per kv head.
 //
-// One CTA computes up to tile_q rows of one kv head (group_rows.cuh). Tiles of keys arrive as in forward.cuh, one ahead
-// of their use, last keys first. With at most 16 rows each of the four warps works off a quarter of a tile's keys for
+// One CTA computes up to tile_q rows of one kv head (group_rows.cuh). Tiles of keys arrive last keys first, two on
+// their way. With at most 16 rows each of the four warps works off a quarter of a tile's keys for
 // all rows; its softmax and output are its own until the end (group_write.cuh).
 #pragma once
 

@@ -43,21 +43,26 @@ ProblemSpec spec(DType dtype, int q_len, int kv_len, int dim, Layout layout = La
 
 INSTANTIATE_TEST_SUITE_P(
     All, GpuSanitized,
-    ::testing::Values(SanitizedCase{"dense", "identity", spec(DType::bf16, 150, 140, 64)},
-                      SanitizedCase{"causal_soft_cap", "causal_soft_cap", spec(DType::bf16, 150, 300, 128)},
-                      SanitizedCase{"f32", "causal_alibi", spec(DType::f32, 70, 90, 64)},
-                      SanitizedCase{"table", "document_causal_alibi", spec(DType::f16, 150, 150, 64), 64},
-                      SanitizedCase{"split_keys", "sliding_window_100", spec(DType::bf16, 1, 1500, 64)},
-                      SanitizedCase{"relative_bias", "relative_bias", spec(DType::bf16, 100, 130, 80)},
-                      SanitizedCase{"neighborhood", "neighborhood", spec(DType::bf16, 140, 140, 256)},
-                      SanitizedCase{"sliced", "causal", spec(DType::f16, 66, 67, 40, Layout::sliced)},
-                      // More tiles than either ring has slots: each slot of K and V is filled anew several times.
-                      SanitizedCase{"slots_reused_64", "causal_lower_right", spec(DType::bf16, 200, 1000, 64)},
-                      SanitizedCase{"slots_reused_128", "causal_lower_right", spec(DType::bf16, 140, 1000, 128)},
-                      // Extremes first, then a kernel that classifies by them while the launches overlap.
-                      SanitizedCase{"documents", "document_causal", spec(DType::bf16, 700, 700, 128)},
-                      SanitizedCase{"documents_f32", "document_causal", spec(DType::f32, 200, 200, 64)},
-                      SanitizedCase{"bits", "neighborhood", spec(DType::bf16, 300, 300, 64), 128}),
+    ::testing::Values(
+        SanitizedCase{"dense", "identity", spec(DType::bf16, 150, 140, 64)},
+        SanitizedCase{"causal_soft_cap", "causal_soft_cap", spec(DType::bf16, 150, 300, 128)},
+        SanitizedCase{"f32", "causal_alibi", spec(DType::f32, 70, 90, 64)},
+        SanitizedCase{"table", "document_causal_alibi", spec(DType::f16, 150, 150, 64), 64},
+        SanitizedCase{"split_keys", "sliding_window_100", spec(DType::bf16, 40, 1500, 64)},
+        // Few queries: splits without keys; levels staged and two sets of 16 rows; Q beside the keys and four.
+        SanitizedCase{"few_queries", "sliding_window_100", spec(DType::bf16, 1, 1500, 64)},
+        SanitizedCase{"few_queries_staged", "relative_bias", spec(DType::f16, 12, 700, 80)},
+        SanitizedCase{"few_queries_wide", "causal_alibi", spec(DType::bf16, 30, 400, 256)},
+        SanitizedCase{"relative_bias", "relative_bias", spec(DType::bf16, 100, 130, 80)},
+        SanitizedCase{"neighborhood", "neighborhood", spec(DType::bf16, 140, 140, 256)},
+        SanitizedCase{"sliced", "causal", spec(DType::f16, 66, 67, 40, Layout::sliced)},
+        // More tiles than either ring has slots: each slot of K and V is filled anew several times.
+        SanitizedCase{"slots_reused_64", "causal_lower_right", spec(DType::bf16, 200, 1000, 64)},
+        SanitizedCase{"slots_reused_128", "causal_lower_right", spec(DType::bf16, 140, 1000, 128)},
+        // Extremes first, then a kernel that classifies by them while the launches overlap.
+        SanitizedCase{"documents", "document_causal", spec(DType::bf16, 700, 700, 128)},
+        SanitizedCase{"documents_f32", "document_causal", spec(DType::f32, 200, 200, 64)},
+        SanitizedCase{"bits", "neighborhood", spec(DType::bf16, 300, 300, 64), 128}),
     [](const auto& info) { return info.param.name; });
 
 /// Tables of captured documents, built and rebuilt on the device: of few blocks, with attention over them in the order

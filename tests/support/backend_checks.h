@@ -34,6 +34,10 @@ struct SpecialCase {
   ModCase mods;
 };
 std::vector<SpecialCase> special_cases();
+/// `spec`: at least 10 queries and 140 keys.
+std::string judge_special_case(Runner& runner, const Attention& attention, const SpecialCase& special,
+                               const ProblemSpec& spec);
+/// The same with an Attention of its own, 130 queries and 140 keys.
 std::string judge_special_case(Runner& runner, const SpecialCase& special, ProblemSpec spec);
 
 /// One Attention per case of a plain, a causal and a capped window one, over lengths around every tile edge.
