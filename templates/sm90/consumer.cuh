@@ -35,6 +35,7 @@ class Consumer {
     unit_ = not_zero(args.scale * log2_e);
 #pragma unroll
     for (int i = 0; i < score_registers / 2; ++i) probabilities_[i] = 0;
+    if constexpr (!overwrites_output) clear_output();
   }
 
   __device__ __forceinline__ void run() {
@@ -67,7 +68,10 @@ class Consumer {
         const TilePlace place = place_of(tile);
         if constexpr (masks_dots) mask(tile, place, dropped_dot());
         await_values();  // whose operand registers the softmax is about to fill again
-        if (first()) write_rows<Plan>(args_, pending, out_);
+        if (first()) {
+          write_rows<Plan>(args_, pending, out_);
+          if constexpr (!overwrites_output) clear_output();
+        }
         progress_ = first() ? first_tile_taken : more_taken;
         softmax(tile, place);
         if (has_side_values(tile)) release_side_values();
@@ -88,6 +92,9 @@ class Consumer {
 
  private:
   static constexpr bool modified = modifies_scores<Plan, Mods>;
+  // Whether the first value product of new rows overwrites what the accumulators hold. Before CUDA 12.9 ptxas gives
+  // them values of its own where they have none yet, and serialises the products for it (C7515).
+  static constexpr bool overwrites_output = __CUDACC_VER_MAJOR__ > 12 || __CUDACC_VER_MINOR__ >= 9;
   // Whether masking may come before the score mod: what it puts there then stays -inf.
   static constexpr bool masks_dots = !modified || has_dropped_dot<Mods>;
   static constexpr ScoreForm cheapest_form =
@@ -234,7 +241,7 @@ class Consumer {
 #pragma unroll
     for (int step = 0; step < Plan::tile_kv / 16; ++step) {
       WgmmaRegister<Plan::head_dim_v, Plan::is_bf16>::run(out_, probabilities_ + 4 * step, v.at(mn_major_step(step)),
-                                                          step > 0 || !out_is_empty());
+                                                          step > 0 || !overwrites_output || !out_is_empty());
     }
     wgmma_commit();
   }
@@ -325,6 +332,11 @@ class Consumer {
         }
       }
     }
+  }
+
+  __device__ __forceinline__ void clear_output() {
+#pragma unroll
+    for (int i = 0; i < out_registers; ++i) out_[i] = 0.0f;
   }
 
   // No tile of these rows so far.
