@@ -61,6 +61,7 @@ START = time.time()
 HOPPER = torch.cuda.get_device_capability() == (9, 0)
 MOST_ERROR = 0.02  # of the norm; two right bf16 kernels differ by 0.003 to 0.006
 rows = []
+names = set()  # of all rows of the parts, left out or not
 skipped = 0
 compilers = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
 l2_flush = torch.empty(256 << 20, dtype=torch.int8, device="cuda")
@@ -116,6 +117,7 @@ def compare(name, shape, ours, peers, flops, Hkv=None, q_len=None):
     length of k and v alone, and rates are in GB/s."""
     global skipped
     B, H, S, D = shape
+    names.add(name)
     if args.only and name not in args.only:
         return
     if time.time() - START > args.budget:
@@ -375,6 +377,9 @@ if args.plot and args.out:
     except ImportError as problem:
         print(f"no plot: {problem}")
 
+unknown = sorted(set(args.only or ()) - names)
+if unknown:
+    sys.exit(f"compare_torch.py: --only {' '.join(unknown)}: no such row in {' '.join(args.parts)}; there are {' '.join(sorted(names))}")
 bad = [r["name"] for r in rows if r.get("ok") is False or "attnc_error" in r or "portable_error" in r]
 print(f"{len(rows)} rows, {len(bad)} wrong or failed {bad}, {skipped} skipped for time")
 sys.exit(1 if bad else 0)
