@@ -10,7 +10,8 @@ The contenders of a row take turns launch by launch, so that a clock that drifts
 CUDA events around one call, in ms, with the L2 cache overwritten before. Inputs are random normal bf16. "attnc" is whatever
 kernel the library picks; "portable" is its portable kernel, which on Hopper takes what the bulk tensor copy engine cannot
 (here: batches or heads laid out from last to first). A row also checks both against the first peer, relative to its norm, so
-that no wrong kernel is timed. Rows of decode give GB/s of q, k, v and output instead. TFLOP/s counts 4 B H Sq Skv D (half for causal). The rows of dense and causal have
+that no wrong kernel is timed. Rows of decode give GB/s of q, k, v and output instead. TFLOP/s counts 4 B H Sq Skv D (half for
+causal). The rows of dense and causal have
 16384 tokens a batch (32768 for the longest) and 2048 / D heads, rounded down.
 """
 import argparse
