@@ -53,15 +53,15 @@ std::optional<std::string_view> section(std::string_view elf, const std::string&
 
 int count_stack_pointer_writes(std::string_view cubin, std::string_view entry) {
   // Instructions have 16 bytes since sm_70: an opcode in bits 0 to 11, and in bits 16 to 23 the register that receives
-  // the result. The two that name a convergence barrier there are told apart by their opcodes; seen in what nvdisasm
+  // the result. The three that name a convergence barrier there are told apart by their opcodes; seen in what nvdisasm
   // prints of some fifty kernels.
-  constexpr std::uint64_t instruction_bytes = 16, bssy = 0x945, bsync = 0x941, stack_pointer = 1;
+  constexpr std::uint64_t instruction_bytes = 16, bsync = 0x941, break_ = 0x942, bssy = 0x945, stack_pointer = 1;
   const auto code = section(cubin, ".text." + std::string(entry));
   if (!code) return -1;
   int writes = 0;
   for (std::uint64_t at = 0; at + instruction_bytes <= code->size(); at += instruction_bytes) {
     const std::uint64_t word = *read<std::uint64_t>(*code, at), opcode = word & 0xfff;
-    writes += (word >> 16 & 0xff) == stack_pointer && opcode != bssy && opcode != bsync;
+    writes += (word >> 16 & 0xff) == stack_pointer && opcode != bsync && opcode != break_ && opcode != bssy;
   }
   return writes;
 }

@@ -35,19 +35,37 @@ TEST(Cubin, AKernelWithAStackWritesItsPointerTwice) {
   }
 }
 
+/// Where the first instruction of `cubin` whose result is R2 stands. "LDC R1, c[0x0][0x28]" comes first of all, so the
+/// code begins there, and instructions are 16 bytes.
+std::size_t find_result_in_r2(const std::string& cubin) {
+  const std::string first_instruction("\x82\x7b\x01\xff", 4);
+  std::size_t at = cubin.find(first_instruction);
+  while (at < cubin.size() && cubin[at + 2] != 2) at += 16;
+  return at;
+}
+
 TEST(Cubin, OneMoreWriteIsCounted) {
   if (!has_nvrtc()) GTEST_SKIP() << "no NVRTC";
   std::string cubin = compiled(true, "sm_90a").cubin;
   const int before = count_stack_pointer_writes(cubin, "entry");
-  // The first instruction with a result in R2 gets R1 in its place: "LDC R1, c[0x0][0x28]" comes first of all, so the
-  // code begins there, and instructions are 16 bytes.
-  const std::string first_instruction("\x82\x7b\x01\xff", 4);
-  std::size_t at = cubin.find(first_instruction);
-  ASSERT_NE(at, std::string::npos);
-  while (at + 16 <= cubin.size() && cubin[at + 2] != 2) at += 16;
+  const std::size_t at = find_result_in_r2(cubin);
   ASSERT_LE(at + 16, cubin.size());
   cubin[at + 2] = 1;
   EXPECT_EQ(count_stack_pointer_writes(cubin, "entry"), before + 1);
+}
+
+TEST(Cubin, ConvergenceBarriersAreNoRegisters) {
+  if (!has_nvrtc()) GTEST_SKIP() << "no NVRTC";
+  const std::string cubin = compiled(true, "sm_90a").cubin;
+  const int before = count_stack_pointer_writes(cubin, "entry");
+  const std::size_t at = find_result_in_r2(cubin);
+  ASSERT_LE(at + 16, cubin.size());
+  // As nvdisasm prints them: "BSYNC B1", "BREAK B1", "BSSY B1, `(.L_x_27)".
+  for (const char* instruction : {"\x41\x79\x01", "\x42\x79\x01", "\x45\x79\x01"}) {
+    std::string other = cubin;
+    other.replace(at, 3, instruction, 3);
+    EXPECT_EQ(count_stack_pointer_writes(other, "entry"), before) << instruction;
+  }
 }
 
 TEST(Cubin, WhatIsNotFoundIsSaid) {
