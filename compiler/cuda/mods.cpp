@@ -239,6 +239,7 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
   std::string structs, functions;
   for (const Level level : staged_levels) {
     const LevelFields fields = level_fields(device, level);
+    if (level == Level::uniform) traits.uniform_words = fields.words;
     if (level == Level::column) traits.column_words = fields.words;
     if (level == Level::diagonal) traits.diagonal_words = fields.words;
     structs += print_level_struct(device, level, fields);

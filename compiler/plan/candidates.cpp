@@ -56,7 +56,7 @@ std::vector<PortableTile> group_tiles(int columns) {
   return {{4, 16, 32, 16, 2, 2}, {4, 16, 64, 16, 2, 1}};
 }
 
-std::vector<PortableTile> portable_tiles(DType dtype, int columns) {
+std::vector<PortableTile> portable_tiles(DType dtype, int columns, int v_columns) {
   if (dtype == DType::f32) {
     if (columns <= 64) return {{4, 16, 32, 16, 2, 2}, {4, 16, 64, 16, 2, 2}, {8, 16, 32, 16, 2, 1}};
     return {{4, 16, 32, 16, 2, 1}, {4, 16, 16, 16, 2, 1}, {8, 16, 16, 16, 2, 1}};
@@ -64,9 +64,18 @@ std::vector<PortableTile> portable_tiles(DType dtype, int columns) {
   if (columns <= 64)
     return {{4, 32, 128, 128, 2, 2}, {4, 32, 128, 64, 2, 2}, {4, 32, 64, 64, 2, 2},
             {4, 16, 64, 64, 2, 2},   {4, 16, 128, 64, 2, 3}, {8, 16, 64, 64, 2, 1}};
+  if (columns <= 96)
+    return {{4, 32, 96, 96, 2, 2}, {4, 32, 64, 64, 2, 2}, {4, 32, 64, 32, 2, 2},
+            {4, 32, 32, 32, 2, 2}, {4, 16, 64, 64, 2, 2}, {8, 16, 64, 64, 2, 1}};
   if (columns <= 128)
     return {{4, 32, 64, 64, 2, 2}, {4, 32, 64, 32, 2, 2}, {4, 32, 32, 32, 2, 2},
             {4, 16, 64, 64, 2, 2}, {4, 16, 64, 32, 2, 3}, {8, 16, 64, 64, 2, 1}};
+  if (columns <= 192 && v_columns <= 128)
+    return {{4, 32, 64, 64, 1, 2}, {4, 32, 64, 32, 1, 2}, {4, 32, 32, 32, 2, 2},
+            {8, 16, 64, 64, 2, 1}, {8, 16, 64, 32, 2, 1}, {8, 16, 32, 32, 2, 1}};
+  if (columns <= 192)
+    return {{4, 32, 64, 16, 1, 2}, {8, 16, 64, 64, 2, 1}, {8, 16, 64, 32, 2, 1},
+            {8, 16, 32, 32, 2, 1}, {4, 16, 64, 64, 1, 2}, {4, 16, 32, 32, 2, 2}};
   return {{8, 16, 64, 64, 2, 1}, {8, 16, 64, 32, 2, 1}, {8, 16, 32, 32, 2, 1},
           {4, 16, 64, 32, 2, 1}, {4, 16, 32, 32, 2, 2}, {4, 16, 32, 16, 2, 1}};
 }
@@ -75,7 +84,7 @@ void add_sm80(const Problem& problem, const Target& target, std::vector<TilePlan
   const TilePlan chosen = plans.front();
   const int columns = std::max(problem.head_dim_qk, problem.head_dim_v);
   for (const PortableTile& tile :
-       problem.packs_groups ? group_tiles(columns) : portable_tiles(problem.dtype, columns)) {
+       problem.packs_groups ? group_tiles(columns) : portable_tiles(problem.dtype, columns, problem.head_dim_v)) {
     TilePlan plan = chosen;
     plan.warps = tile.warps;
     plan.rows_per_warp = tile.rows_per_warp;

@@ -36,31 +36,83 @@ ModLoad load_of(const cuda::ModsTraits& mods) {
   return mods.score_cost >= 3 ? ModLoad::medium : ModLoad::light;
 }
 
-/// The fastest tiles found by measurement on H200 and by resource reports elsewhere. `columns`: the larger of the two
-/// head dimensions, padded to 16.
-Tile preferred_tile(DType dtype, int columns, int smem_limit_bytes, ModLoad load) {
-  const bool large = smem_limit_bytes >= 163 * 1024;    // SM80
-  const bool largest = smem_limit_bytes >= 227 * 1024;  // SM90 and SM100
-  const bool heavy = load != ModLoad::light && !(largest && load == ModLoad::medium);
-  if (dtype == DType::f32) {
-    if (columns <= 64) return {4, 16, 32, 16, 2, 2};
-    if (columns <= 128) return {4, 16, 32, 16, 2, 1};
-    if (columns <= 192) return {4, 16, 16, 16, 2, 1};
-    return {4, 16, 16, 16, 1, 1};
+/// The fastest tiles found by measurement on H200 and by resource reports elsewhere.
+Tile preferred_f32_tile(int columns) {
+  if (columns <= 64) return {4, 16, 32, 16, 2, 2};
+  if (columns <= 128) return {4, 16, 32, 16, 2, 1};
+  if (columns <= 192) return {4, 16, 16, 16, 2, 1};
+  return {4, 16, 16, 16, 1, 1};
+}
+
+/// What a tile of a 16-bit type is chosen by. Columns are the head dimensions, padded to 16.
+struct Needs {
+  int qk_columns, v_columns;
+  bool is_f16, block_table;
+  cuda::ModsTraits mods;
+  ModLoad load;
+};
+
+/// With more than 128 columns, where two blocks of 113 KB fit a multiprocessor. Warps of 32 rows read K and V from
+/// shared memory half as often as warps of 16, and shared memory is the limit there; so one stage, which leaves room
+/// for a second block, is faster than two. Up to 192 columns of the output fit beside such rows, and little else.
+Tile preferred_wide_tile(const Needs& needs) {
+  const bool takes_registers = needs.load == ModLoad::extreme || needs.mods.keep_cost >= 6;
+  if (needs.qk_columns <= 192 && !takes_registers) {
+    if (needs.v_columns <= 128) return {4, 32, 64, needs.mods.has_score_mod ? 32 : 64, 1, 2};
+    if (needs.v_columns <= 144) return {4, 32, 64, 32, 1, 2};
+    if (needs.v_columns <= (needs.block_table ? 160 : 192)) return {4, 32, 64, 16, 1, 2};
   }
+  return {8, 16, 64, needs.load == ModLoad::extreme ? 32 : 64, 2, 1};
+}
+
+/// With 227 KB of shared memory: SM90, and SM100, for which the assembler finds fewer registers.
+Tile preferred_large_tile(const Needs& needs, bool is_sm100) {
+  const int columns = std::max(needs.qk_columns, needs.v_columns);
+  const bool heavy = needs.load == ModLoad::heavy || needs.load == ModLoad::extreme;
+  const bool band = needs.mods.mask_kind == cuda::MaskKind::band;
   if (columns <= 64) {
-    if (load == ModLoad::extreme) return {4, 32, large ? 128 : 64, 32, 2, 2};
-    return large ? Tile{4, 32, 128, heavy ? 64 : 128, 2, 2} : Tile{4, 32, 64, 64, 2, 2};
+    if (needs.load == ModLoad::extreme) return {4, 32, 128, 32, 2, 2};
+    const bool tight =
+        (is_sm100 && (band || needs.load == ModLoad::medium)) || (needs.is_f16 && needs.mods.has_score_mod);
+    return {4, 32, 128, heavy || tight ? 64 : 128, 2, 2};
   }
-  if (columns <= 96) return {4, 32, 64, heavy ? 32 : 64, 2, large ? 2 : 1};
+  if (columns <= 96) {
+    // A table's blocks are whole tiles.
+    const bool tight = is_sm100 && needs.mods.has_score_mod;
+    if (!heavy && !tight && !needs.block_table) return {4, 32, 96, 96, 2, 2};
+    return {4, 32, 64, heavy ? 32 : 64, 2, 2};
+  }
   if (columns <= 128) {
-    if (largest) return {4, 32, 64, heavy ? 32 : 64, 2, 2};
-    return {4, 32, 32, 32, large ? 2 : 1, 2};
+    if (is_sm100 && needs.load == ModLoad::extreme) return {8, 16, 64, 32, 2, 1};
+    const bool tight = is_sm100 && ((band && (needs.mods.has_score_mod || needs.mods.uniform_words > 0)) ||
+                                    (needs.block_table && needs.mods.keep_cost >= 6));
+    return {4, 32, 64, heavy || tight ? 32 : 64, 2, 2};
   }
-  if (columns <= 192) return {8, 16, large ? 64 : 32, 32, 2, 1};
-  if (largest) return {8, 16, 64, 32, 2, 1};
-  if (large) return {8, 16, 32, 32, 2, 1};
+  return preferred_wide_tile(needs);
+}
+
+/// With 163 KB (SM80) or 99 KB.
+Tile preferred_small_tile(const Needs& needs, bool is_sm80) {
+  const int columns = std::max(needs.qk_columns, needs.v_columns);
+  const bool heavy = needs.load != ModLoad::light;
+  if (columns <= 64) {
+    if (needs.load == ModLoad::extreme) return {4, 32, is_sm80 ? 128 : 64, 32, 2, 2};
+    return is_sm80 ? Tile{4, 32, 128, heavy ? 64 : 128, 2, 2} : Tile{4, 32, 64, 64, 2, 2};
+  }
+  if (columns <= 96) return {4, 32, 64, heavy ? 32 : 64, 2, is_sm80 ? 2 : 1};
+  if (columns <= 128) return {4, 32, 32, 32, is_sm80 ? 2 : 1, 2};
+  if (columns <= 192) return {8, 16, is_sm80 ? 64 : 32, is_sm80 && !heavy ? 64 : 32, 2, 1};
+  if (is_sm80) return {8, 16, 32, 32, 2, 1};
   return {4, 16, 32, 32, 2, 1};
+}
+
+/// Of the kernel that packs no groups.
+Tile preferred_tile(const Problem& problem, const Target& target, int qk_columns, int v_columns) {
+  if (problem.dtype == DType::f32) return preferred_f32_tile(std::max(qk_columns, v_columns));
+  const Needs needs{qk_columns,          v_columns,    problem.dtype == DType::f16,
+                    problem.block_table, problem.mods, load_of(problem.mods)};
+  if (target.smem_limit_bytes >= 227 * 1024) return preferred_large_tile(needs, target.arch >= 100);
+  return preferred_small_tile(needs, target.smem_limit_bytes >= 163 * 1024);
 }
 
 /// With packed groups: four warps of 16 rows, a quarter of a tile's keys each where there are no more rows. Two or
@@ -116,10 +168,9 @@ int sm80_smem_bytes(const TilePlan& plan, const cuda::ModsTraits& mods) {
 }
 
 TilePlan make_sm80_plan(const Problem& problem, const Target& target) {
-  const int columns = round_up(std::max(problem.head_dim_qk, problem.head_dim_v), 16);
-  const Tile tile = problem.packs_groups
-                        ? group_tile(columns)
-                        : preferred_tile(problem.dtype, columns, target.smem_limit_bytes, load_of(problem.mods));
+  const int qk_columns = round_up(problem.head_dim_qk, 16), v_columns = round_up(problem.head_dim_v, 16);
+  const int columns = std::max(qk_columns, v_columns);
+  const Tile tile = problem.packs_groups ? group_tile(columns) : preferred_tile(problem, target, qk_columns, v_columns);
   TilePlan plan;
   plan.family = KernelFamily::sm80;
   plan.dtype = problem.dtype;

@@ -272,21 +272,22 @@ class ForwardTile {
     }
   }
 
-  // One stage, for devices with little shared memory.
+  // One stage, for devices with little shared memory, or where it leaves room for a second CTA.
   __forceinline__ void visit_in_turn() {
-    int slot = 0;
+    kept_stage() = 0;
     KvTile tile = posted(0);
     if (tile.first_key < 0) return;
     while (true) {
       wait_for_copies();
       __syncthreads();
       visit(tile, 0);
-      slot ^= 1;
+      const int slot = kept_stage() ^ 1;
       tile = posted(slot);
       if (tile.first_key < 0) break;
       __syncthreads();
       load_tile<false>(tile, 0);
       if (is_scout()) post_next(slot ^ 1);
+      kept_stage() = static_cast<uint8>(slot);
     }
   }
 

@@ -146,17 +146,19 @@ TEST(CudaCompile, ClassifiersThatReadExtremaOnHopper) {
   expect_clean(jobs);
 }
 
-/// What the Hopper kernel cannot take: the portable one in its largest plans, with the longest steps.
-TEST(CudaCompile, EveryModAndMaskOnHopperPortable) {
+/// What the Hopper kernel cannot take, and Blackwell: the portable one in its largest plans, with the longest steps.
+TEST(CudaCompile, EveryModAndMaskInTheLargestPortablePlans) {
   std::vector<Job> jobs;
   for (const ModCase& mods : all_cases())
-    for (const auto& dim : {std::pair{64, 64}, std::pair{128, 128}})
-      for (const DType dtype : {DType::bf16, DType::f16}) {
-        Job job = make_job(mods, "sm_90a", dtype, dim);
-        job.request.tensor_maps = false;
-        jobs.push_back(job);
-      }
-  expect_clean(sample(jobs, 3));
+    for (const auto& dim : {std::pair{64, 64}, std::pair{80, 80}, std::pair{96, 96}, std::pair{128, 128},
+                            std::pair{160, 160}, std::pair{192, 128}, std::pair{192, 192}, std::pair{256, 256}})
+      for (const std::string target : {"sm_90a", "sm_100a"})
+        for (const DType dtype : {DType::bf16, DType::f16}) {
+          Job job = make_job(mods, target, dtype, dim);
+          job.request.tensor_maps = false;
+          jobs.push_back(job);
+        }
+  expect_clean(sample(jobs, 19));
 }
 
 TEST(CudaCompile, EveryHeadDimensionTypeAndTarget) {
