@@ -13,10 +13,16 @@
 #include "compiler/ir/half.h"
 #include "dsl/format.h"
 #include "dsl/stock.h"
+#include "runtime/cuda/compile.h"
+#include "runtime/cuda/device.h"
+#include "runtime/cuda/enqueue.h"
 #include "tests/gpu/device_times.h"
 
 namespace attnc::testing {
 namespace {
+
+using cuda::check;
+using cuda::driver;
 
 struct Variant {
   std::string name;
@@ -187,6 +193,52 @@ void run(const Decode& decode) {
                static_cast<double>(4 * (q_elements + kv_elements)) / ms / 1e6);
 }
 
+/// A kernel that does nothing: what a launch costs the driver itself.
+class EmptyKernel {
+ public:
+  EmptyKernel() {
+    const cuda::CompiledSource source =
+        cuda::compile("extern \"C\" __global__ void empty() {}", cuda::device_info(0).target);
+    check(driver().library_load_data(&library_, source.cubin.data(), nullptr, nullptr, 0, nullptr, nullptr, 0),
+          "loading");
+    cuda::CUkernel kernel = nullptr;
+    check(driver().library_get_kernel(&kernel, library_, "empty"), "looking up");
+    check(driver().kernel_get_function(&function_, kernel), "looking up");
+  }
+  ~EmptyKernel() { driver().library_unload(library_); }
+  EmptyKernel(const EmptyKernel&) = delete;
+  EmptyKernel& operator=(const EmptyKernel&) = delete;
+
+  void launch(const Stream& stream) const {
+    cuda::enqueue_kernel(function_, {1, 1, 32, 0}, false, static_cast<cuda::CUstream>(stream.get()), nullptr,
+                         "launching");
+  }
+
+ private:
+  cuda::CUlibrary library_ = nullptr;
+  cuda::CUfunction function_ = nullptr;
+};
+
+/// Medians over rounds of 50 calls, in microseconds of the calling thread; what is timed takes turns.
+template <class... Calls>
+std::vector<double> host_times_us(const Stream& stream, const Calls&... calls) {
+  constexpr int rounds = 30, calls_per_round = 50;
+  std::vector<std::vector<double>> times(sizeof...(calls));
+  const auto time_round = [&](std::vector<double>& of, const auto& call) {
+    const auto start = Clock::now();
+    for (int i = 0; i < calls_per_round; ++i) call();
+    of.push_back(1e3 * ms_since(start) / calls_per_round);
+    stream.synchronize();
+  };
+  for (int round = 0; round < rounds; ++round) {
+    std::size_t at = 0;
+    (time_round(times[at++], calls), ...);
+  }
+  std::vector<double> medians;
+  for (const std::vector<double>& of : times) medians.push_back(Times(of).median);
+  return medians;
+}
+
 void host_costs() {
   const ModCase mods{"capped_causal", stock::soft_cap(param("cap", 30.0f)), stock::causal(), {}};
   const ProblemSpec spec{.dtype = DType::bf16, .q_len = 64, .kv_len = 64};
@@ -201,15 +253,11 @@ void host_costs() {
   Problem problem(spec);
   DeviceProblem device(problem, mods);
   const Stream stream;
-  std::vector<double> times;
-  for (int round = 0; round < 30; ++round) {
-    constexpr int calls = 50;
-    start = Clock::now();
-    for (int i = 0; i < calls; ++i) device.forward(first, nullptr, stream.get());
-    times.push_back(1e3 * ms_since(start) / calls);
-    stream.synchronize();
-  }
-  attnc::print(stdout, "forward, host time     {:10.2f} us\n", Times(times).median);
+  const EmptyKernel empty;
+  const std::vector<double> times = host_times_us(
+      stream, [&] { device.forward(first, nullptr, stream.get()); }, [&] { empty.launch(stream); });
+  attnc::print(stdout, "forward, host time     {:10.2f} us\n", times[0]);
+  attnc::print(stdout, "empty launch, host time{:9.2f} us\n", times[1]);
 }
 
 int bench(const std::string& wanted) {
