@@ -19,9 +19,9 @@ struct LaunchShape {
 /// Whether launches on the device may overlap (templates/dependent_launch.cuh), into graphs too.
 bool can_overlap_launches(const DeviceInfo& device);
 
-/// Enqueues `function`. `overlaps`: it may start while the kernel launched before it on the stream still runs, and
-/// waits for that one itself; only where can_overlap_launches(), and only after a kernel that was launched in the
-/// ordinary way or that waits likewise. Throws Error(internal) naming `what`.
+/// Enqueues `function`. `overlaps`: it may start while the kernel launched before it on the stream still runs; only
+/// where can_overlap_launches(), and only a kernel that itself waits for that one, by wait_for_previous_launch(), until
+/// it reads or writes what may depend on it. Throws Error(internal) naming `what`.
 void enqueue_kernel(CUfunction function, const LaunchShape& shape, bool overlaps, CUstream stream, void** arguments,
                     std::string_view what);
 

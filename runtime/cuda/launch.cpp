@@ -8,6 +8,7 @@
 #include "compiler/cuda/source.h"
 #include "dsl/error.h"
 #include "dsl/format.h"
+#include "runtime/cuda/block_tables.h"
 #include "runtime/cuda/enqueue.h"
 #include "runtime/cuda/tensor_maps.h"
 
@@ -86,8 +87,9 @@ void launch_sm90(const LoadedKernel& kernel, const DeviceInfo& device, const For
           "resetting a counter");
     queue.counter.cleared->store(true, std::memory_order_release);
   }
-  enqueue(kernel.forward(), grid, 1, plan.threads, plan.smem_bytes, stream, arguments,
-          queue.overlaps && !reset && can_overlap_launches(device));
+  // The kernel waits for what was launched before it until it reads or writes anything (docs/decisions/0009).
+  const bool overlaps = !reset && can_overlap_launches(device) && (queue.overlaps || !is_capturing(stream));
+  enqueue(kernel.forward(), grid, 1, plan.threads, plan.smem_bytes, stream, arguments, overlaps);
 }
 
 }  // namespace

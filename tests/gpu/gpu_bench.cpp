@@ -13,16 +13,11 @@
 #include "compiler/ir/half.h"
 #include "dsl/format.h"
 #include "dsl/stock.h"
-#include "runtime/cuda/compile.h"
-#include "runtime/cuda/device.h"
-#include "runtime/cuda/enqueue.h"
 #include "tests/gpu/device_times.h"
+#include "tests/gpu/test_kernel.h"
 
 namespace attnc::testing {
 namespace {
-
-using cuda::check;
-using cuda::driver;
 
 struct Variant {
   std::string name;
@@ -193,32 +188,6 @@ void run(const Decode& decode) {
                static_cast<double>(4 * (q_elements + kv_elements)) / ms / 1e6);
 }
 
-/// A kernel that does nothing: what a launch costs the driver itself.
-class EmptyKernel {
- public:
-  EmptyKernel() {
-    const cuda::CompiledSource source =
-        cuda::compile("extern \"C\" __global__ void empty() {}", cuda::device_info(0).target);
-    check(driver().library_load_data(&library_, source.cubin.data(), nullptr, nullptr, 0, nullptr, nullptr, 0),
-          "loading");
-    cuda::CUkernel kernel = nullptr;
-    check(driver().library_get_kernel(&kernel, library_, "empty"), "looking up");
-    check(driver().kernel_get_function(&function_, kernel), "looking up");
-  }
-  ~EmptyKernel() { driver().library_unload(library_); }
-  EmptyKernel(const EmptyKernel&) = delete;
-  EmptyKernel& operator=(const EmptyKernel&) = delete;
-
-  void launch(const Stream& stream) const {
-    cuda::enqueue_kernel(function_, {1, 1, 32, 0}, false, static_cast<cuda::CUstream>(stream.get()), nullptr,
-                         "launching");
-  }
-
- private:
-  cuda::CUlibrary library_ = nullptr;
-  cuda::CUfunction function_ = nullptr;
-};
-
 /// Medians over rounds of 50 calls, in microseconds of the calling thread; what is timed takes turns.
 template <class... Calls>
 std::vector<double> host_times_us(const Stream& stream, const Calls&... calls) {
@@ -253,9 +222,9 @@ void host_costs() {
   Problem problem(spec);
   DeviceProblem device(problem, mods);
   const Stream stream;
-  const EmptyKernel empty;
+  const TestKernel empty("extern \"C\" __global__ void empty() {}", "empty");
   const std::vector<double> times = host_times_us(
-      stream, [&] { device.forward(first, nullptr, stream.get()); }, [&] { empty.launch(stream); });
+      stream, [&] { device.forward(first, nullptr, stream.get()); }, [&] { empty.launch(stream.get()); });
   attnc::print(stdout, "forward, host time     {:10.2f} us\n", times[0]);
   attnc::print(stdout, "empty launch, host time{:9.2f} us\n", times[1]);
 }
