@@ -56,13 +56,14 @@ struct Needs {
 /// shared memory half as often as warps of 16, and shared memory is the limit there; so one stage, which leaves room
 /// for a second block, is faster than two. Up to 192 columns of the output fit beside such rows, and little else.
 Tile preferred_wide_tile(const Needs& needs) {
-  const bool takes_registers = needs.load == ModLoad::extreme || needs.mods.keep_cost >= 6;
-  if (needs.qk_columns <= 192 && !takes_registers) {
+  const bool extreme = needs.load == ModLoad::extreme;
+  if (needs.qk_columns <= 192 && !extreme) {
     if (needs.v_columns <= 128) return {4, 32, 64, needs.mods.has_score_mod ? 32 : 64, 1, 2};
-    if (needs.v_columns <= 144) return {4, 32, 64, 32, 1, 2};
-    if (needs.v_columns <= (needs.block_table ? 160 : 192)) return {4, 32, 64, 16, 1, 2};
+    const bool dear_mask = needs.mods.keep_cost >= 6;
+    if (needs.v_columns <= 144 && !dear_mask) return {4, 32, 64, 32, 1, 2};
+    if (needs.v_columns <= (needs.block_table ? 160 : 192) && !dear_mask) return {4, 32, 64, 16, 1, 2};
   }
-  return {8, 16, 64, needs.load == ModLoad::extreme ? 32 : 64, 2, 1};
+  return {8, 16, 64, extreme ? 32 : 64, 2, 1};
 }
 
 /// With 227 KB of shared memory: SM90, and SM100, for which the assembler finds fewer registers.

@@ -95,11 +95,10 @@ TEST_P(LaunchOrder, KeysAreThoseThatWereWrittenBefore) {
   driver().stream_destroy(blocking);
 }
 
-INSTANTIATE_TEST_SUITE_P(Orders, LaunchOrder,
-                         ::testing::Combine(::testing::Values(Streams::one, Streams::legacy_then_own,
-                                                              Streams::own_then_legacy),
-                                            ::testing::Values(Between::nothing, Between::ordinary,
-                                                              Between::overlapping)));
+INSTANTIATE_TEST_SUITE_P(
+    Orders, LaunchOrder,
+    ::testing::Combine(::testing::Values(Streams::one, Streams::legacy_then_own, Streams::own_then_legacy),
+                       ::testing::Values(Between::nothing, Between::ordinary, Between::overlapping)));
 
 }  // namespace
 }  // namespace attnc::testing

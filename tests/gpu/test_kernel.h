@@ -15,9 +15,9 @@ class TestKernel {
  public:
   TestKernel(const std::string& source, const std::string& name) {
     const cuda::CompiledSource compiled = cuda::compile(source, cuda::device_info(0).target);
-    cuda::check(cuda::driver().library_load_data(&library_, compiled.cubin.data(), nullptr, nullptr, 0, nullptr,
-                                                 nullptr, 0),
-                "loading a test's kernel");
+    cuda::check(
+        cuda::driver().library_load_data(&library_, compiled.cubin.data(), nullptr, nullptr, 0, nullptr, nullptr, 0),
+        "loading a test's kernel");
     cuda::CUkernel kernel = nullptr;
     cuda::check(cuda::driver().library_get_kernel(&kernel, library_, name.c_str()), "looking up a test's kernel");
     cuda::check(cuda::driver().kernel_get_function(&function_, kernel), "looking up a test's kernel");
