@@ -7,8 +7,8 @@
 
 #include "sm90/bias.cuh"
 #include "sm90/epilogue.cuh"
+#include "sm90/mask_tile.cuh"
 #include "sm90/producer.cuh"
-#include "sm90/scores.cuh"
 #include "sm90/turns.cuh"
 
 namespace attnc::sm90 {
@@ -106,7 +106,6 @@ class Consumer {
   // that, and 256 columns, whose two slots of K fill too late, 3 %.
   static constexpr bool looks_ahead =
       Plan::source != TileSource::dense && Plan::consumer_warpgroups == 2 && Plan::speculative;
-  static constexpr bool has_band = Mods::mask_kind == MaskKind::band && !Plan::bit_mask;
   static constexpr bool skips_tiles = skips_tiles_by_warpgroup<Plan>();
   static __device__ __forceinline__ int lane() { return threadIdx.x % warp_threads; }
 
@@ -129,10 +128,7 @@ class Consumer {
       proxy_fence();
       named_barrier_sync(first_own_barrier + warpgroup_, warpgroup_threads);
     }
-    if constexpr (has_band) {
-#pragma unroll
-      for (int i = 0; i < 2; ++i) kept_[i] = kept_columns<Mods>(params_, rows_, i);
-    }
+    mask_.begin_rows(params_, rows_);
     if constexpr (Plan::bias_product) {
       unit_ = not_zero(Mods::score_factor(params_, rows_.context, rows_.uniform));
       slope_ = Mods::score_slope(params_, rows_.context, rows_.uniform);
@@ -418,41 +414,16 @@ class Consumer {
   __device__ __forceinline__ void mask(const StageNotice& tile, const TilePlace& place, float dropped) {
     const int verdict = this->verdict(tile);
     if ((verdict & stage_partial) == 0) return;
-    const bool nothing = two_block_rows && !Plan::bit_mask && (verdict & stage_dropped) != 0;
     if constexpr (Plan::bit_mask) {
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        const KeptBits<Plan, 8> kept =
-            table_bits<Plan>(shared_.mask_rows(side_.stage) + (thread_row_ + 8 * i) * mask_row_bytes, tile.first_kv);
-        drop_scores<Plan>(scores_, i, kept, dropped);
+        drop_by_bits<Plan>(scores_, i, shared_.mask_rows(side_.stage) + (thread_row_ + 8 * i) * mask_row_bytes,
+                           tile.first_kv, dropped);
       }
-    } else if constexpr (has_band) {
-      ColumnRange range[2];
-      bool all = true;
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        range[i] = from_tile(kept_[i], tile, nothing);
-        all = all && range[i].first <= 0 && range[i].end >= Plan::tile_kv / 4;
-      }
-      if (__all_sync(0xffffffffu, all)) return;
-#pragma unroll
-      for (int i = 0; i < 2; ++i) drop_scores<Plan>(scores_, i, range_bits<Plan, false>(range[i]), dropped);
     } else {
-      if constexpr (Mods::mask_kind == MaskKind::general) {
-        drop_unkept<Plan, Mods>(scores_, params_, rows_, place, dropped);
-      }
-      if (nothing || tile.first_kv + Plan::tile_kv > args_.kv_len) {
-        const auto kept = range_bits<Plan, true>(from_tile(kept_columns<Mods>(params_, rows_, 0), tile, nothing));
-        drop_scores<Plan>(scores_, 0, kept, dropped);
-        drop_scores<Plan>(scores_, 1, kept, dropped);
-      }
+      const bool nothing = two_block_rows && (verdict & stage_dropped) != 0;
+      mask_.apply(scores_, args_, params_, rows_, place, nothing, dropped);
     }
-  }
-
-  static __device__ __forceinline__ ColumnRange from_tile(const ColumnRange& range, const StageNotice& tile,
-                                                          bool nothing) {
-    const int before = tile.first_kv >> 2;
-    return {range.first - before, nothing ? 0 : range.end - before};
   }
 
   // What `unit` or the score mod turns into -inf.
@@ -509,7 +480,7 @@ class Consumer {
   Turns<Plan> turns_;
   WorkNotice work_;
   RowValues<Mods> rows_;
-  ColumnRange kept_[2];  // of this thread's rows, with has_band
+  TileMask<Plan, Mods> mask_;
   Softmax softmax_;
   int tiles_left_;                  // of this work tile, where all are visited
   int skipped_values_ = 0;          // tiles passed over whose slot of V is still to be released
