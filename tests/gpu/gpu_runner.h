@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -86,9 +87,9 @@ class GpuRunner : public Runner {
   void forward(const Attention& attention, Problem& problem, const ModCase& mods, const BlockMask* block_mask) override;
 };
 
-/// Gives q, k, v and out, of even head dimensions, strides by which rows start off the 16-byte grid: one element beside
-/// it. Contents stay, but for out's.
-void move_off_the_grid(Problem& problem);
+/// Causal attention over q, k, v and out, of even head dimensions, whose rows start one element beside the 16-byte
+/// grid: no 16-byte copy can read or write them. "" when 64 of the rows are right and nothing beside them was written.
+std::string judge_off_the_grid(const ProblemSpec& spec);
 
 /// Options of a case for the GPU that count compiles: each adds one to `*compiles`.
 AttentionOptions counting_options(const ModCase& mods, const ProblemSpec& spec,
