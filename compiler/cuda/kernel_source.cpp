@@ -21,6 +21,19 @@ bool uses_approximations(const KernelRequest& request) {
   return !request.precise && request.dtype != DType::f32;
 }
 
+/// Whether the mask depends on the query head.
+bool mask_reads_head(const ir::Program& program) {
+  if (program.mask == ir::no_value) return false;
+  std::vector<bool> reads(program.insts.size(), false);
+  for (std::size_t id = 0; id < program.insts.size(); ++id) {
+    const ir::Inst& inst = program.insts[id];
+    reads[id] = inst.op == Op::input && inst.input == Input::h;
+    for (std::size_t i = 0; i < inst.operand_count; ++i)
+      reads[id] = reads[id] || reads[static_cast<std::size_t>(inst.operands[i])];
+  }
+  return reads[static_cast<std::size_t>(program.mask)];
+}
+
 struct Planned {
   PrintedMods mods;
   plan::TilePlan plan;
@@ -68,7 +81,9 @@ plan::Problem problem_of(const KernelRequest& request, const ModsTraits& mods) {
 std::string_view why_no_groups(const ir::Program& program, const KernelRequest& request) {
   if (request.dtype == DType::f32) return "f32 needs the registers for its products";
   if (request.block_table) return "a block mask lists blocks by head";
-  return print_mods(program, simplified(program), PrintOptions{}).traits.why_no_groups;
+  // Blocks of keys are judged for all rows of a tile at once.
+  if (mask_reads_head(simplified(program))) return "the mask reads h";
+  return "";
 }
 
 KernelSource make_kernel_source(const ir::Program& program, const KernelRequest& request, bool line_directives) {

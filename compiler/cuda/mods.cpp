@@ -129,19 +129,6 @@ std::string print_constants(const ModsTraits& traits, const PrintOptions& option
                        exact(static_cast<float>(traits.score_bound_log2)), traits.rows_nonempty, traits.has_classifier);
 }
 
-/// Whether the mask depends on the query head.
-bool mask_reads_head(const ir::Program& program) {
-  if (program.mask == no_value) return false;
-  std::vector<bool> reads(program.insts.size(), false);
-  for (std::size_t id = 0; id < program.insts.size(); ++id) {
-    const ir::Inst& inst = program.insts[id];
-    reads[id] = inst.op == Op::input && inst.input == Input::h;
-    for (std::size_t i = 0; i < inst.operand_count; ++i)
-      reads[id] = reads[id] || reads[static_cast<std::size_t>(inst.operands[i])];
-  }
-  return reads[static_cast<std::size_t>(program.mask)];
-}
-
 struct Classifier {
   std::string text;
   bool useful = false;
@@ -195,8 +182,6 @@ PrintedMods print_mods(const ir::Program& declared, const ir::Program& natural, 
   ModsTraits traits;
   traits.has_score_mod = program.score != no_value;
   traits.rows_nonempty = rows_always_nonempty(natural);
-  // Blocks of keys are judged for all rows of a tile at once.
-  if (mask_reads_head(natural)) traits.why_no_groups = "the mask reads h";
   if (traits.has_score_mod) {
     const auto bound = bounds::score_bound(natural, {}, bounds::Box::anything());
     // A little room, since the kernel rounds in fp32 and may use approximations.

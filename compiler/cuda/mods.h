@@ -30,8 +30,6 @@ struct ModsTraits {
   bool has_score_narrow = false;  ///< a cheaper form of the score for small values (score_forms.h)
   int score_cost = 0;             ///< of score(), per element, in multiply-adds (a transcendental counts 9)
   int keep_cost = 0;              ///< of keep(), per element
-  /// Why rows of different query heads cannot share a tile (plan::Problem::packs_groups); empty if they can.
-  std::string_view why_no_groups = "";
 };
 
 struct PrintedMods {
