@@ -24,7 +24,7 @@ struct Problem {
   bool tensor_maps = true;   ///< q, k and v (and the table's blocks of q) suit the bulk tensor copy engine (sm90)
   bool small_tiles = false;  ///< of the Hopper kernel: the compiler loses the stack of the plan it gets otherwise
   /// Few queries of grouped heads: a tile's rows are (query, query head) pairs of one kv head. The portable kernel's;
-  /// 16-bit types, no table, and mods.why_no_groups must be empty.
+  /// 16-bit types, no table, and cuda::why_no_groups() must be empty.
   bool packs_groups = false;
   cuda::ModsTraits mods;
 };
