@@ -23,7 +23,7 @@ struct ModsTraits {
   bool reads_extrema = false;   ///< the classifier reads minima and maxima of captured buffers (extrema.h)
   bool rows_nonempty = true;    ///< for every call, whatever the lengths
   double score_bound_log2 = 0;  ///< 0: nothing proved
-  int uniform_words = 0;
+  int uniform_words = 0;        ///< size of Uniform in 32-bit words, 0 if it is empty; so of the next two
   int column_words = 0;
   int diagonal_words = 0;
   bool has_linear_bias = false;   ///< score_factor and score_slope (templates/contract.cuh)
