@@ -6,6 +6,11 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 venv=build/nvrtc-12.8
+program=build/release/tests/cuda_compile/cuda_compile_test
+if [ ! -x "$program" ]; then
+  echo "check_old_nvrtc.sh: $program is not built; run bash tools/test.sh before" >&2
+  exit 2
+fi
 find_library() { ls "$venv"/lib/python3*/site-packages/nvidia/cuda_nvrtc/lib/libnvrtc.so.12 2>/dev/null; }
 
 if ! find_library >/dev/null; then
@@ -15,4 +20,4 @@ if ! find_library >/dev/null; then
     exit 0
   fi
 fi
-ATTNC_NVRTC=$PWD/$(find_library) build/release/tests/cuda_compile/cuda_compile_test --gtest_filter='CudaCompile.*OnHopper:WgmmaSource.*'
+ATTNC_NVRTC=$PWD/$(find_library) "$program" --gtest_filter='CudaCompile.*OnHopper:WgmmaSource.*'

@@ -3,6 +3,7 @@
 // fits the device's shared memory.
 
 #include <algorithm>
+#include <bit>
 
 #include "compiler/plan/tile_plan.h"
 #include "dsl/error.h"
@@ -50,26 +51,27 @@ struct Needs {
   bool is_f16, block_table;
   cuda::ModsTraits mods;
   ModLoad load;
+
+  bool heavy() const { return load == ModLoad::heavy || load == ModLoad::extreme; }
 };
 
 /// With more than 128 columns, where two blocks of 113 KB fit a multiprocessor. Warps of 32 rows read K and V from
 /// shared memory half as often as warps of 16, and shared memory is the limit there; so one stage, which leaves room
 /// for a second block, is faster than two. Up to 192 columns of the output fit beside such rows, and little else.
 Tile preferred_wide_tile(const Needs& needs) {
-  const bool extreme = needs.load == ModLoad::extreme;
-  if (needs.qk_columns <= 192 && !extreme) {
-    if (needs.v_columns <= 128) return {4, 32, 64, needs.mods.has_score_mod ? 32 : 64, 1, 2};
+  if (needs.qk_columns <= 192 && needs.load != ModLoad::extreme) {
+    if (needs.v_columns <= 128) return {4, 32, 64, needs.heavy() || needs.mods.has_score_mod ? 32 : 64, 1, 2};
     const bool dear_mask = needs.mods.keep_cost >= 6;
     if (needs.v_columns <= 144 && !dear_mask) return {4, 32, 64, 32, 1, 2};
     if (needs.v_columns <= (needs.block_table ? 160 : 192) && !dear_mask) return {4, 32, 64, 16, 1, 2};
   }
-  return {8, 16, 64, extreme ? 32 : 64, 2, 1};
+  return {8, 16, 64, needs.heavy() ? 32 : 64, 2, 1};
 }
 
 /// With 227 KB of shared memory: SM90, and SM100, for which the assembler finds fewer registers.
 Tile preferred_large_tile(const Needs& needs, bool is_sm100) {
   const int columns = std::max(needs.qk_columns, needs.v_columns);
-  const bool heavy = needs.load == ModLoad::heavy || needs.load == ModLoad::extreme;
+  const bool heavy = needs.heavy();
   const bool band = needs.mods.mask_kind == cuda::MaskKind::band;
   if (columns <= 64) {
     if (needs.load == ModLoad::extreme) return {4, 32, 128, 32, 2, 2};
@@ -78,9 +80,8 @@ Tile preferred_large_tile(const Needs& needs, bool is_sm100) {
     return {4, 32, 128, heavy || tight ? 64 : 128, 2, 2};
   }
   if (columns <= 96) {
-    // A table's blocks are whole tiles.
     const bool tight = is_sm100 && needs.mods.has_score_mod;
-    if (!heavy && !tight && !needs.block_table) return {4, 32, 96, 96, 2, 2};
+    if (!heavy && !tight) return {4, 32, 96, 96, 2, 2};
     return {4, 32, 64, heavy ? 32 : 64, 2, 2};
   }
   if (columns <= 128) {
@@ -124,16 +125,19 @@ Tile group_tile(int columns) {
   return {4, 16, 32, 16, 2, 2};
 }
 
+/// The largest power of two below, which steps of 16 and 32 keys divide.
+int smaller_tile_kv(int tile_kv) { return static_cast<int>(std::bit_floor(static_cast<unsigned>(tile_kv - 1))); }
+
 /// The next smaller tile, giving up first what costs least; false when there is none.
 bool shrink(TilePlan& plan) {
   if (plan.tile_kv > 32) {
-    plan.tile_kv /= 2;
+    plan.tile_kv = smaller_tile_kv(plan.tile_kv);
   } else if (plan.stages > 1) {
     plan.stages = 1;
   } else if (plan.warps > 4) {
     plan.warps /= 2;
   } else if (plan.tile_kv > 16) {
-    plan.tile_kv /= 2;
+    plan.tile_kv = smaller_tile_kv(plan.tile_kv);
   } else if (plan.rows_per_warp > 16) {
     plan.rows_per_warp = 16;
   } else if (plan.warps > 1) {
@@ -187,7 +191,7 @@ TilePlan make_sm80_plan(const Problem& problem, const Target& target) {
   plan.stages = tile.stages;
   plan.min_blocks = tile.min_blocks;
   // A block is visited as whole tiles.
-  while (problem.block_table && problem.kv_block % plan.tile_kv != 0) plan.tile_kv /= 2;
+  while (problem.block_table && problem.kv_block % plan.tile_kv != 0) plan.tile_kv = smaller_tile_kv(plan.tile_kv);
   plan.step_kv = std::min(plan.step_kv, plan.tile_kv);
   while (sm80_smem_bytes(plan, problem.mods) > target.smem_limit_bytes) {
     if (!shrink(plan)) {

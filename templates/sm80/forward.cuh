@@ -239,8 +239,8 @@ class ForwardTile {
     return {tile.first_key, tile.steps, tile.row_begin, tile.row_end};
   }
 
-  // The stage in use, each thread's own copy in shared memory, where kernels without a mask (whose loop keeps more
-  // addresses) have no register for it across a visit.
+  // The stage in use, or with one stage the slot of posted(): each thread's own copy in shared memory, where there is
+  // no register for it across a visit. With two stages that is so without a mask, whose loop keeps more addresses.
   static constexpr bool keeps_stage_in_memory = Mods::mask_kind == MaskKind::none;
   static __forceinline__ volatile uint8& kept_stage() {
     return shared_memory()[S::cursor_offset + S::cursor_bytes - S::threads + thread_index()];
